@@ -1,0 +1,1 @@
+"""Edits: from a wanted change to a latent."""

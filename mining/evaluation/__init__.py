@@ -1,0 +1,1 @@
+"""What a direction moves, what it leaks, what it costs."""

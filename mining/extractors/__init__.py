@@ -1,0 +1,1 @@
+"""Extractors that measure images behind one protocol, and their registry."""

@@ -1,0 +1,116 @@
+"""The protocol that every image generator fits: z -> w -> W+ -> images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.errors import InputError
+
+Floats = NDArray[np.float32]
+
+
+@runtime_checkable
+class Generator(Protocol):
+    """A pretrained generator. Weights load in __init__; calls change nothing.
+
+    All latents are float32. The same input gives the same bytes for the same batch size,
+    platform and library versions.
+    """
+
+    name: str  # the registry's name
+    z_dim: int
+    w_dim: int
+    num_ws: int  # rows of W+
+    c_dim: int  # numbers of the condition (25 for EG3D's camera); 0 means unconditional
+    resolution: int  # pixels, images are square
+    spaces: tuple[str, ...]  # of "z", "w", "w+", "s"
+    layer_names: tuple[str, ...]  # num_ws names
+    licence: str
+
+    def fingerprint(self) -> str:
+        """64 hex digits: SHA-256 over the architecture and the weights or settings."""
+        ...
+
+    def mean_w(self) -> Floats:
+        """(w_dim,) the centre of W, to which truncation pulls."""
+        ...
+
+    def sample_z(self, count: int, rng: np.random.Generator) -> Floats:
+        """(count, z_dim) latents drawn from the prior with `rng`."""
+        ...
+
+    def map(self, z: Floats, psi: float = 1.0, condition: Floats | None = None) -> Floats:
+        """(N, z_dim) -> (N, w_dim), truncated: mean + psi (w - mean)."""
+        ...
+
+    def broadcast(self, w: Floats) -> Floats:
+        """(N, w_dim) -> (N, num_ws, w_dim), every row the same w."""
+        ...
+
+    def synthesize(self, w_plus: Floats, condition: Floats | None = None) -> NDArray[np.uint8]:
+        """(N, num_ws, w_dim) -> (N, H, W, 3) RGB, 0..255."""
+        ...
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What a generator with known truth reads from W, for each of its P parameters."""
+
+    names: tuple[str, ...]  # P names
+    units: tuple[str, ...]  # P units: "degrees", "mm", or "1" where the number is a plain amount
+    layers: tuple[int, ...]  # P rows of W+: the row that parameter k is read from
+    directions: Floats  # (P, w_dim), orthonormal: the parameter grows along it and no other moves
+
+    def direction(self, name: str) -> Floats:
+        """(w_dim,) the unit direction of one parameter."""
+        return self.directions[self.names.index(name)]
+
+
+@dataclass(frozen=True)
+class TrueFaces:
+    """The truth about N rendered images."""
+
+    parameters: Floats  # (N, P) in the units of Truth
+    landmarks_2d: Floats  # (N, 68, 2) x, y as fractions of the image, iBUG order
+    landmarks_3d: Floats  # (N, 68, 3) in millimetres, the head's own frame after posing
+
+    def __len__(self) -> int:
+        return len(self.parameters)
+
+
+@runtime_checkable
+class KnownTruth(Protocol):
+    """What a generator offers beside `Generator` when its truth is known."""
+
+    def truth(self) -> Truth:
+        """The parameters and their true directions in W."""
+        ...
+
+    def synthesize_with_truth(self, w_plus: Floats) -> tuple[NDArray[np.uint8], TrueFaces]:
+        """As `synthesize`, with the truth about each image."""
+        ...
+
+
+def truncate(w_plus: Floats, mean: Floats, psi: float, cutoff: int | None = None) -> Floats:
+    """Pull the first `cutoff` rows of W+ (all for None) towards the mean: mean + psi (w - mean).
+
+    Source: Karras et al. (2019), arXiv:1812.04948, appendix B.
+
+    Args:
+        w_plus: (N, num_ws, w_dim).
+        mean: (w_dim,).
+        psi: 1 leaves w as it is, 0 gives the mean.
+
+    Raises:
+        InputError: cutoff lies outside 0..num_ws.
+    """
+    rows = w_plus.shape[1] if cutoff is None else cutoff
+    if not 0 <= rows <= w_plus.shape[1]:
+        raise InputError(f"truncate: cutoff {cutoff} is outside 0..{w_plus.shape[1]}.")
+    result = w_plus.copy()
+    result[:, :rows] = mean + np.float32(psi) * (w_plus[:, :rows] - mean)
+    return result

@@ -1,0 +1,18 @@
+"""The generators by name. To add one: write its file, add its line here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mining.generators.base import Generator
+from schemas.registry import Registry, load
+
+GENERATORS: Registry = {
+    # name: (module:class, pip extra that it needs)
+    "head": ("mining.generators.head:HeadGenerator", ""),
+}
+
+
+def make_generator(name: str, **settings: Any) -> Generator:
+    """Load the generator `name` with its settings."""
+    return load("generator", name, GENERATORS)(**settings)

@@ -1,0 +1,1 @@
+"""Methods that mine directions, one file each."""

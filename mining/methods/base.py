@@ -1,0 +1,56 @@
+"""What every mining method returns, and the checks on what it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.errors import InputError
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Direction:
+    """A unit step in a latent space along which one attribute grows."""
+
+    attribute: str
+    method: str
+    space: str  # "z", "w" or "w+"
+    vector: Array  # (D,) for z and w, (num_ws, D) for w+; Frobenius norm 1
+    slope: float  # the attribute's own unit per unit step, as fitted; NaN where the method has none
+    unit: str = "1"
+    evidence: Mapping[str, float] = field(default_factory=dict)  # accuracy, residual, iterations
+
+
+def unit_vector(who: str, vector: Array) -> Array:
+    """vector / |vector|; InputError where it is zero or not finite."""
+    norm = float(np.linalg.norm(vector))
+    if not np.isfinite(norm) or norm == 0.0:
+        raise InputError(f"{who}: the direction came out as norm {norm}; scores carry no signal.")
+    return vector / norm
+
+
+def check_pairs(who: str, latents: NDArray, scores: NDArray, least: int = 2) -> tuple[Array, Array]:
+    """Latents (N, D) and scores (N,) as float64.
+
+    Raises:
+        InputError: shapes disagree, fewer than `least` rows, a value is not finite,
+            or the scores are constant.
+    """
+    latents, scores = np.asarray(latents, np.float64), np.asarray(scores, np.float64)
+    if latents.ndim != 2 or scores.ndim != 1 or len(latents) != len(scores):
+        raise InputError(
+            f"{who}: latents {latents.shape} and scores {scores.shape} do not pair up; "
+            "expected (N, D) and (N,). Drop rows that have a reason before mining."
+        )
+    if len(latents) < least:
+        raise InputError(f"{who}: {len(latents)} rows came, expected at least {least}.")
+    if not (np.isfinite(latents).all() and np.isfinite(scores).all()):
+        raise InputError(f"{who}: latents or scores hold NaN or infinity; drop those rows first.")
+    if np.ptp(scores) == 0:
+        raise InputError(f"{who}: all {len(scores)} scores are {scores[0]:g}; nothing to learn.")
+    return latents, scores

@@ -1,0 +1,1 @@
+"""What tables and settings mean: Arrow schemas, pydantic settings, errors."""

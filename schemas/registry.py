@@ -1,0 +1,43 @@
+"""Lazy imports by name: a registry is a plain dict of "module:attribute" and the extra it needs."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from schemas.errors import InputError, MissingBackendError
+
+Registry = Mapping[str, tuple[str, str]]
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
+    """The error for a name that is not among the known ones, naming the nearest."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return InputError(f"unknown {kind} {name!r}{hint} Known: {', '.join(names)}.")
+
+
+def load(kind: str, name: str, registry: Registry) -> Any:
+    """Import and return the registry entry `name`.
+
+    Raises:
+        InputError: no entry has this name.
+        MissingBackendError: the entry's module needs a package that is not installed.
+    """
+    if name not in registry:
+        raise unknown(kind, name, registry)
+    target, extra = registry[name]
+    module, _, attribute = target.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        # a missing module of our own is a bug, not a missing extra
+        if error.name and error.name.partition(".")[0] in {"mining", "jobs", "schemas", "storage"}:
+            raise
+        wanted = f"latentlode[{extra}]" if extra else "latentlode"
+        raise MissingBackendError(
+            f"{kind} {name!r} needs the package {error.name!r}: pip install '{wanted}'"
+        ) from error

@@ -1,0 +1,1 @@
+"""Where bytes live: shards with receipts, datasets, the direction catalogue."""
