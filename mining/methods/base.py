@@ -17,12 +17,12 @@ Array = NDArray[np.float64]
 class Direction:
     """A unit step in a latent space along which one attribute grows."""
 
-    attribute: str
     method: str
-    space: str  # "z", "w" or "w+"
     vector: Array  # (D,) for z and w, (num_ws, D) for w+; Frobenius norm 1
     slope: float  # the attribute's own unit per unit step, as fitted; NaN where the method has none
+    attribute: str = ""
     unit: str = "1"
+    space: str = "w"  # "z", "w" or "w+"
     evidence: Mapping[str, float] = field(default_factory=dict)  # accuracy, residual, iterations
 
 

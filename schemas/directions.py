@@ -1,0 +1,100 @@
+"""The direction card: what one published direction is, how it was made and what was measured."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Response:
+    """How one attribute answers to one unit step along the direction (a row of re-scoring)."""
+
+    attribute: str
+    unit: str
+    per_step: float  # change in the attribute's own unit for a step of norm 1; NaN if unmeasured
+    low: float  # 95 % bootstrap interval of per_step
+    high: float
+    spread: float  # standard deviation of the attribute over the dataset
+
+    @property
+    def relative(self) -> float:
+        """The change in units of the attribute's population spread."""
+        return self.per_step / self.spread if self.spread > 0 else float("nan")
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """How a direction was made."""
+
+    dataset_id: str
+    seed: int
+    settings: str  # JSON of the method's settings
+    code_version: str
+    packages: Mapping[str, str] = field(default_factory=dict)  # name -> version
+    created_at: datetime | None = None  # UTC; set at publication
+
+
+@dataclass(frozen=True)
+class DirectionCard:
+    """One direction of the catalogue."""
+
+    attribute: str
+    unit: str
+    method: str
+    space: str  # "z", "w" or "w+"
+    generator: str
+    generator_fingerprint: str
+    generator_licence: str
+    vector: NDArray[np.float32]  # (D,) or (num_ws, D), Frobenius norm 1
+    provenance: Provenance
+    layers: tuple[int, ...] = ()  # rows of W+ that it is applied to; empty means all
+    slope: float = float("nan")  # as fitted: unit of the attribute per step of norm 1
+    sigma: float = float("nan")  # standard deviation of the dataset's latents along the vector
+    responses: tuple[Response, ...] = ()
+    identity_cost: float = float("nan")  # mean face-descriptor distance after a step of sigma
+    truth_cosine: float | None = None  # cosine to the true direction, where the truth is known
+    evidence: Mapping[str, float] = field(default_factory=dict)
+    notes: str = ""
+    publication_id: str = ""  # set at publication
+    version: int | None = None  # derived when read: rank within the lineage, from 1
+
+    @property
+    def lineage(self) -> tuple[str, str, str, str]:
+        """What successive versions of one direction share."""
+        return (self.generator_fingerprint, self.space, self.attribute, self.method)
+
+    @property
+    def direction_id(self) -> str:
+        """32 hex digits from the content: lineage, layers, dataset, settings and the vector."""
+        head = [*self.lineage, list(self.layers), list(self.vector.shape)]
+        made = [self.provenance.dataset_id, self.provenance.seed, self.provenance.settings]
+        digest = hashlib.sha256(json.dumps([head, made], sort_keys=True).encode())
+        digest.update(np.ascontiguousarray(self.vector, "<f4").tobytes())
+        return digest.hexdigest()[:32]
+
+    def response(self, attribute: str) -> Response | None:
+        """The response of one attribute, None where it was not measured."""
+        return next((r for r in self.responses if r.attribute == attribute), None)
+
+    @property
+    def effect(self) -> float:
+        """The direction's own attribute per step of norm 1, in its unit; NaN where unmeasured."""
+        own = self.response(self.attribute)
+        return own.per_step if own else float("nan")
+
+    @property
+    def leak(self) -> float:
+        """Root mean square of the other attributes' relative responses over the own one's."""
+        own = self.response(self.attribute)
+        others = [r.relative for r in self.responses if r.attribute != self.attribute]
+        finite = [value for value in others if np.isfinite(value)]
+        if own is None or not finite or not own.relative:
+            return float("nan")
+        return float(np.sqrt(np.mean(np.square(finite))) / abs(own.relative))
