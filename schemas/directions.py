@@ -90,6 +90,24 @@ class DirectionCard:
         return own.per_step if own else float("nan")
 
     @property
+    def effect_low(self) -> float:
+        """Lower end of the 95 % bootstrap interval of `effect`."""
+        own = self.response(self.attribute)
+        return own.low if own else float("nan")
+
+    @property
+    def effect_high(self) -> float:
+        """Upper end of the 95 % bootstrap interval of `effect`."""
+        own = self.response(self.attribute)
+        return own.high if own else float("nan")
+
+    @property
+    def effect_relative(self) -> float:
+        """`effect` in units of the attribute's population spread."""
+        own = self.response(self.attribute)
+        return own.relative if own else float("nan")
+
+    @property
     def leak(self) -> float:
         """Root mean square of the other attributes' relative responses over the own one's."""
         own = self.response(self.attribute)

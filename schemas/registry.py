@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Iterable, Mapping
+import inspect
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from schemas.errors import InputError, MissingBackendError
@@ -41,3 +42,26 @@ def load(kind: str, name: str, registry: Registry) -> Any:
         raise MissingBackendError(
             f"{kind} {name!r} needs the package {error.name!r}: pip install '{wanted}'"
         ) from error
+
+
+def build(kind: str, name: str, registry: Registry, options: Mapping[str, Any]) -> Any:
+    """Load the registry entry `name` and call it with its options.
+
+    Raises:
+        InputError: no entry has this name, or it takes no such option.
+        MissingBackendError: a package that it needs is not installed.
+    """
+    make = load(kind, name, registry)
+    check_options(f"{kind} {name!r}", make, options)
+    return make(**options)
+
+
+def check_options(who: str, make: Callable[..., Any], options: Mapping[str, Any]) -> None:
+    """Raise InputError unless the callable takes every one of the options."""
+    known = [p.name for p in inspect.signature(make).parameters.values() if p.name != "self"]
+    for option in options:
+        if option not in known:
+            near = difflib.get_close_matches(str(option), known, n=1, cutoff=0.5)
+            hint = f"; did you mean {near[0]!r}?" if near else "."
+            listed = ", ".join(known) or "none"
+            raise InputError(f"{who} has no option {option!r}{hint} Known: {listed}.")

@@ -7,7 +7,7 @@ from typing import Any
 
 from mining.extractors.base import Extractor
 from schemas.errors import InputError
-from schemas.registry import Registry, load
+from schemas.registry import Registry, build
 
 EXTRACTORS: Registry = {
     # name: (module:class, pip extra that it needs)
@@ -24,7 +24,7 @@ def make_extractors(settings: Mapping[str, Mapping[str, Any]]) -> list[Extractor
     """
     made: list[Extractor] = []
     for name, options in settings.items():
-        extractor: Extractor = load("extractor", name, EXTRACTORS)(**options)
+        extractor: Extractor = build("extractor", name, EXTRACTORS, options)
         missing = set(extractor.needs) - {earlier.name for earlier in made}
         if missing:
             raise InputError(

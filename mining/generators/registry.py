@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mining.generators.base import Generator
-from schemas.registry import Registry, load
+from schemas.registry import Registry, build
 
 GENERATORS: Registry = {
     # name: (module:class, pip extra that it needs)
@@ -15,4 +15,4 @@ GENERATORS: Registry = {
 
 def make_generator(name: str, **settings: Any) -> Generator:
     """Load the generator `name` with its settings."""
-    return load("generator", name, GENERATORS)(**settings)
+    return build("generator", name, GENERATORS, settings)

@@ -1,0 +1,154 @@
+"""dlib: HOG face detection, 68 landmarks, 128-number face descriptor.
+
+The models come with the package face_recognition_models. The landmark model was trained on
+iBUG 300-W, whose licence excludes commercial use.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mining.extractors.base import (
+    NO_FACE,
+    OK,
+    SEVERAL_FACES,
+    Column,
+    Measurement,
+    check_images,
+)
+from schemas.errors import InputError, MissingBackendError
+
+VERSION = "1"
+LANDMARKS = "shape_predictor_68_face_landmarks.dat"
+DESCRIPTOR = "dlib_face_recognition_resnet_model_v1.dat"
+
+
+class Dlib68:
+    """Finds faces with dlib and measures the largest one in each image.
+
+    Args:
+        upsample: how often the image is doubled before detection; 1 finds faces from 40 px on
+            and gives landmarks to half a pixel.
+        threshold: added to the detector's own threshold; below 0 finds more faces.
+        descriptor: also compute the face descriptor, which costs most (75 ms of 100).
+    """
+
+    name = "dlib"
+    needs = ()
+    licence = "dlib: BSL-1.0; 68-point model: iBUG 300-W, research only; face net: CC0-1.0"
+
+    def __init__(self, upsample: int = 1, threshold: float = 0.0, descriptor: bool = False):
+        if not 0 <= upsample <= 3:
+            raise InputError(f"dlib: upsample {upsample} came; expected 0, 1, 2 or 3.")
+        import dlib
+
+        api: Any = dlib  # dlib ships no type information
+        self._settings = (upsample, float(threshold), descriptor)
+        self._detector = api.get_frontal_face_detector()
+        self._landmarks = api.shape_predictor(str(model_file(LANDMARKS)))
+        self._net = (
+            api.face_recognition_model_v1(str(model_file(DESCRIPTOR))) if descriptor else None
+        )
+        self.columns = {
+            "landmarks": Column(
+                (68, 2), "fraction of the image", "x, y of the 68 iBUG landmarks, y down"
+            ),
+            "box": Column((4,), "fraction of the image", "left, top, right, bottom of the face"),
+            "score": Column((), "1", "the detector's score, about 0 to 3"),
+            "faces": Column((), "faces", "how many faces were found", "int32"),
+        }
+        if descriptor:
+            self.columns["descriptor"] = Column(
+                (128,), "1", "face descriptor; Euclidean distances under 0.6 mean one person"
+            )
+
+    def fingerprint(self) -> str:
+        """SHA-256 over the code version, the package version, the settings and the models."""
+        import dlib
+
+        files = [LANDMARKS] + ([DESCRIPTOR] if self._settings[2] else [])
+        parts = [VERSION, getattr(dlib, "__version__", ""), repr(self._settings)]
+        parts += [file_digest(model_file(name)) for name in files]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    def __call__(
+        self, images: NDArray[np.uint8], earlier: Mapping[str, Measurement]
+    ) -> Measurement:
+        """images: (N, H, W, 3) RGB. Each image is measured alone, so batches change nothing."""
+        check_images(self.name, images)
+        count = len(images)
+        status: list[str] = []
+        values: dict[str, NDArray] = {
+            name: np.full((count, *column.shape), np.nan, np.float32)
+            if column.dtype == "float32"
+            else np.zeros((count, *column.shape), column.dtype)
+            for name, column in self.columns.items()
+        }
+        for row, image in enumerate(images):
+            found = self._measure(image)
+            status.append(found.pop("status"))
+            for name, value in found.items():
+                values[name][row] = value
+        return Measurement(tuple(status), values)
+
+    def _measure(self, image: NDArray[np.uint8]) -> dict[str, Any]:
+        import cv2
+
+        upsample, threshold, _ = self._settings
+        factor = 2**upsample
+        height, width = (size * factor for size in image.shape[:2])
+        if factor > 1:
+            # dlib rounds landmarks to whole pixels: fitting on the doubled image halves that
+            image = np.asarray(
+                cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8
+            )
+        image = np.ascontiguousarray(image)
+        boxes, scores, _ = self._detector.run(image, 0, threshold)
+        if not boxes:
+            return {"status": NO_FACE}
+        largest = max(range(len(boxes)), key=lambda k: (boxes[k].area(), scores[k]))
+        box = boxes[largest]
+        shape = self._landmarks(image, box)
+        points = np.array([(point.x, point.y) for point in shape.parts()], np.float64)
+        size = np.array([width, height], np.float64)
+        found: dict[str, Any] = {
+            "status": OK if len(boxes) == 1 else SEVERAL_FACES,
+            "landmarks": (points + 0.5) / size,
+            "box": np.array([box.left(), box.top(), box.right(), box.bottom()]) / np.tile(size, 2),
+            "score": scores[largest],
+            "faces": len(boxes),
+        }
+        if self._net is not None:
+            found["descriptor"] = np.array(self._net.compute_face_descriptor(image, shape))
+        return found
+
+
+def model_file(name: str) -> Path:
+    """The path of one model of the package face_recognition_models.
+
+    The package itself is not imported: it needs pkg_resources, which newer setuptools lack.
+
+    Raises:
+        MissingBackendError: the package is not installed or holds no such file.
+    """
+    spec = importlib.util.find_spec("face_recognition_models")
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        path = Path(folder) / "models" / name
+        if path.is_file():
+            return path
+    raise MissingBackendError(f"extractor 'dlib' needs {name}: pip install face_recognition_models")
+
+
+@cache
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

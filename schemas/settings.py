@@ -1,0 +1,127 @@
+"""The settings of a run; `schemas.config.load_settings` reads them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Options = dict[str, Any]
+
+
+def _distinct(names: list[str]) -> list[str]:
+    if len(set(names)) != len(names):
+        raise ValueError("the same name stands twice")
+    return names
+
+
+class Part(BaseModel):
+    """One group of settings; unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class GeneratorSettings(Part):
+    """Which image generator, and how it is loaded."""
+
+    name: str = "head"
+    """a name of mining/generators/registry.py"""
+    options: Options = {}
+    """what its constructor takes, such as resolution"""
+
+
+class DatasetSettings(Part):
+    """What is sampled. Everything here is part of the dataset's identity."""
+
+    samples: int = Field(1500, ge=1, le=10**9)
+    """how many images"""
+    shard_size: int = Field(50, ge=1, le=100_000)
+    """images per shard; one shard is one unit of work"""
+    seed: int = Field(0, ge=0, lt=2**63)
+    """with the shard's number it seeds everything random"""
+    psi: float = Field(1.0, ge=0, le=2)
+    """truncation: w = mean + psi (w - mean)"""
+    cutoff: int | None = Field(None, ge=0)
+    """only the first `cutoff` rows of W+ are truncated; all where it is null"""
+    space: Literal["w", "w+"] = "w"
+    """w: one w for all layers; w+: a w of its own for each layer"""
+    batch_size: int = Field(10, ge=1)
+    """images per call of the generator; float32 products change with it"""
+    threads: int = Field(1, ge=1)
+    """threads of each worker's numerical libraries"""
+    thumbnail: int = Field(128, ge=0, le=1024)
+    """edge in pixels of the JPEG stored with each sample; 0 stores none"""
+    thumbnail_quality: int = Field(88, ge=1, le=100)
+    """JPEG quality of the thumbnails"""
+
+
+class EngineSettings(Part):
+    """Where and how wide the work runs. Nothing here changes a byte of the results."""
+
+    workers: int = Field(2, ge=1)
+    """worker processes that generate, measure and mine"""
+    stages: Literal["auto", "fused", "split"] = "auto"
+    """fused: one actor renders and measures; split: generator and extractors are actors apart,
+    so that a GPU is kept busy; auto: split where the generator takes a GPU"""
+    generator_gpus: float = Field(0.0, ge=0)
+    """GPUs of each generator actor"""
+    object_store_mb: int = Field(512, ge=100)
+    """memory for images on their way between stages, on a Ray that this program starts"""
+
+
+class MiningSettings(Part):
+    """Which directions are mined, and how."""
+
+    attributes: Annotated[list[str], AfterValidator(_distinct)] = Field(
+        ["yaw", "pitch", "roll", "mouth_open", "smile", "eye_closed", "brow_raise"],
+        min_length=1,
+    )
+    """scalar columns of the extractors"""
+    methods: dict[str, Options] = Field(
+        {"ridge": {}, "svm": {}, "nrsfm": {}, "robust_pca": {}}, min_length=1
+    )
+    """names of mining/methods/registry.py with their options"""
+    landmarks: str = "dlib_landmarks"
+    """the landmark column that NRSfM factorises"""
+    nrsfm: Options = {}
+    """options of the factorisation"""
+    regressor: Options = {}
+    """options of the regressor w -> q"""
+    seed: int = Field(0, ge=0, lt=2**63)
+    """seed of splits and initial weights"""
+
+
+class EvaluationSettings(Part):
+    """How each direction is measured on held-out identities."""
+
+    identities: int = Field(20, ge=2)
+    """held-out identities, edited and measured again for every direction"""
+    steps: list[float] = Field([-2.0, -1.0, 1.0, 2.0], min_length=1)
+    """step sizes, in standard deviations of the latents along the direction"""
+    bootstrap: int = Field(500, ge=10)
+    """draws behind each 95 % interval"""
+    strips: int = Field(2, ge=0)
+    """identities whose edited images are kept for the report"""
+    descriptor: bool = True
+    """measure the face descriptor too: what an edit costs in identity"""
+    seed: int = Field(1, ge=0, lt=2**63)
+    """seed of the held-out identities and of the bootstrap"""
+
+
+class RunSettings(BaseSettings):
+    """Everything a run can be told."""
+
+    model_config = SettingsConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    out: str = "runs/demo"
+    """folder or URL that takes dataset, catalogue, results and report"""
+    catalog: str | None = None
+    """folder or URL of the catalogue; <out>/catalog where it is null"""
+    generator: GeneratorSettings = GeneratorSettings()
+    extractors: Annotated[dict[str, Options], Field(min_length=1)] = {"dlib": {}, "geometry": {}}
+    """names of mining/extractors/registry.py with their options, in the order they run"""
+    dataset: DatasetSettings = DatasetSettings()  # type: ignore[call-arg]
+    engine: EngineSettings = EngineSettings()  # type: ignore[call-arg]
+    mining: MiningSettings = MiningSettings()  # type: ignore[call-arg]
+    evaluation: EvaluationSettings = EvaluationSettings()  # type: ignore[call-arg]

@@ -1,0 +1,101 @@
+"""A dataset as its readers see it: a manifest and the shards that have a receipt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from schemas.errors import InputError
+from schemas.registry import unknown
+from schemas.samples import Field, from_column
+from storage import manifest as manifests
+from storage.files import Store
+from storage.manifest import Manifest
+from storage.shards import Receipt, finished, read_shard, tally
+
+
+class Dataset:
+    """Opens a dataset folder or URL for reading.
+
+    Raises:
+        InputError: there is no dataset at the URL.
+    """
+
+    def __init__(self, url: str):
+        self.url = url
+        self.store = Store(url)
+        if not self.store.exists(manifests.NAME):
+            raise InputError(
+                f"dataset: {url} holds no {manifests.NAME}; "
+                "make a dataset with: python jobs/generate_dataset.py --out ..."
+            )
+        where = self.store.path(manifests.NAME)
+        self.manifest = Manifest.from_bytes(self.store.read(manifests.NAME), where)
+        self.receipts: dict[int, Receipt] = finished(self.store, self.manifest)
+
+    @property
+    def dataset_id(self) -> str:
+        """16 hex digits that name the dataset."""
+        return self.manifest.dataset_id
+
+    @property
+    def rows(self) -> int:
+        """Rows of all finished shards."""
+        return sum(receipt.rows for receipt in self.receipts.values())
+
+    @property
+    def complete(self) -> bool:
+        """Whether every shard is finished."""
+        return len(self.receipts) == self.manifest.shards
+
+    def statuses(self) -> dict[str, dict[str, int]]:
+        """Extractor -> status -> rows."""
+        return tally(self.receipts)
+
+    def field(self, name: str) -> Field:
+        """One column's description; InputError names the nearest where there is none."""
+        fields = {field.name: field for field in self.manifest.fields}
+        if name not in fields:
+            raise unknown("column", name, fields)
+        return fields[name]
+
+    def tables(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """The finished shards in order, each checked against its receipt."""
+        names = None if columns is None else [self.field(name).name for name in columns]
+        for shard in sorted(self.receipts):
+            yield read_shard(self.store, self.receipts[shard], names)
+
+    def read(self, columns: Sequence[str]) -> pa.Table:
+        """Columns of all finished shards as one table."""
+        return pa.concat_tables(self.tables(columns))
+
+    def arrays(self, columns: Sequence[str]) -> dict[str, NDArray]:
+        """Columns as NumPy arrays (N, *shape); unmeasured rows are NaN."""
+        table = self.read(columns)
+        return {name: from_column(table.column(name)) for name in columns}
+
+    def attributes(self) -> dict[str, Field]:
+        """The scalar float columns of the extractors, by their names without the prefix.
+
+        Where two extractors share a name, the one that runs first keeps it; the other is
+        reached by its full column name.
+        """
+        found: dict[str, Field] = {}
+        for extractor in self.manifest.extractors:
+            prefix = f"{extractor['name']}_"
+            for field in self.manifest.fields:
+                if field.name.startswith(prefix) and field.dtype == "float32" and not field.shape:
+                    found.setdefault(field.name.removeprefix(prefix), field)
+                    found[field.name] = field
+        return found
+
+    def attribute(self, name: str) -> tuple[NDArray[np.float64], Field]:
+        """(N,) values of one attribute, NaN where unmeasured, and its field."""
+        known = self.attributes()
+        if name not in known:
+            raise unknown("attribute", name, known)
+        values = self.arrays([known[name].name])[known[name].name]
+        return values.astype(np.float64), known[name]

@@ -1,0 +1,124 @@
+"""The manifest: everything that decides a dataset's bytes. Its hash names the dataset."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from schemas.errors import ConflictError, CorruptDataError, InputError
+from schemas.samples import Field
+from storage.files import Store
+
+NAME = "manifest.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a dataset is made of; `content` is plain JSON."""
+
+    content: Mapping[str, Any]
+
+    @property
+    def dataset_id(self) -> str:
+        """16 hex digits of the SHA-256 of the content."""
+        return hashlib.sha256(self.to_bytes()).hexdigest()[:16]
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The dataset settings: samples, shard_size, seed, psi ..."""
+        return self.content["dataset"]
+
+    @property
+    def generator(self) -> Mapping[str, Any]:
+        """Name, options, fingerprint, licence and sizes of the generator."""
+        return self.content["generator"]
+
+    @property
+    def extractors(self) -> list[Mapping[str, Any]]:
+        """Name, options, fingerprint and licence of each extractor, in the order they run."""
+        return self.content["extractors"]
+
+    @property
+    def fields(self) -> list[Field]:
+        """The columns of the dataset."""
+        return [Field.from_json(stored) for stored in self.content["fields"]]
+
+    @property
+    def shards(self) -> int:
+        """How many shards the dataset has."""
+        return -(-self.settings["samples"] // self.settings["shard_size"])
+
+    def rows(self, shard: int) -> range:
+        """The sample indices of one shard."""
+        size, samples = self.settings["shard_size"], self.settings["samples"]
+        return range(shard * size, min((shard + 1) * size, samples))
+
+    def shard_file(self, shard: int) -> str:
+        """The shard's file, named as Hugging Face names shards."""
+        return f"data/train-{shard:05d}-of-{self.shards:05d}.parquet"
+
+    def receipt_file(self, shard: int) -> str:
+        """The shard's receipt: without it the shard does not exist."""
+        return f"receipts/{shard:05d}.json"
+
+    def to_bytes(self) -> bytes:
+        """Canonical JSON."""
+        return json.dumps(self.content, sort_keys=True, indent=1).encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes, where: str) -> Manifest:
+        """Read a manifest.
+
+        Raises:
+            CorruptDataError: it is not the JSON of a manifest.
+            InputError: a later version of LatentLode wrote it.
+        """
+        try:
+            content = json.loads(data)
+            version = content["format"]
+        except (ValueError, TypeError, KeyError) as error:
+            raise CorruptDataError(f"{where} is not a manifest: {error}") from None
+        if version != FORMAT:
+            raise InputError(f"{where} has format {version}, this LatentLode reads {FORMAT}.")
+        return cls(content)
+
+
+def claim(store: Store, manifest: Manifest) -> None:
+    """Put the manifest into an empty store, or check that the same one stands there.
+
+    Raises:
+        ConflictError: the store holds another dataset, or files that are not a dataset.
+    """
+    if not store.exists(NAME):
+        strangers = [name for name in store.names() if not name.startswith(".")]
+        if strangers:
+            raise ConflictError(
+                f"dataset: {store.url} holds {', '.join(strangers[:3])} but no {NAME}; "
+                "choose an empty folder. Nothing was changed."
+            )
+        store.create(NAME, manifest.to_bytes())
+    standing = Manifest.from_bytes(store.read(NAME), store.path(NAME))
+    if standing.to_bytes() != manifest.to_bytes():
+        raise ConflictError(
+            f"dataset: {store.url} holds dataset {standing.dataset_id}, these settings make "
+            f"{manifest.dataset_id} (other {_difference(standing, manifest)}); "
+            "choose another --out. Nothing was changed."
+        )
+
+
+def _difference(one: Manifest, two: Manifest) -> str:
+    """The first keys in which two manifests differ."""
+    first, second = _flat(one.content), _flat(two.content)
+    keys = [key for key in {**first, **second} if first.get(key) != second.get(key)]
+    return ", ".join(sorted(keys)[:4])
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    if isinstance(value, Mapping):
+        parts = [_flat(inner, f"{prefix}{key}.") for key, inner in value.items()]
+        return {key: inner for part in parts for key, inner in part.items()}
+    return {prefix.rstrip("."): value}

@@ -1,0 +1,188 @@
+"""Shards of a dataset: written once, then vouched for by a receipt.
+
+A shard's bytes depend on its rows and its manifest alone: no time, host, path or pandas metadata.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from schemas.errors import CorruptDataError
+from schemas.samples import samples_schema
+from storage.files import Store
+from storage.manifest import Manifest
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What is known of a finished shard."""
+
+    dataset_id: str
+    shard: int
+    file: str
+    rows: int
+    bytes: int
+    sha256: str
+    statuses: Mapping[str, Mapping[str, int]]  # extractor -> status -> rows
+
+    def to_bytes(self) -> bytes:
+        """Canonical JSON."""
+        return json.dumps(asdict(self), sort_keys=True, indent=1).encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes, where: str) -> Receipt:
+        """Read a receipt; CorruptDataError where it is none."""
+        try:
+            return cls(**json.loads(data))
+        except (ValueError, TypeError) as error:
+            raise CorruptDataError(f"{where} is not a receipt: {error}") from None
+
+
+def encode(table: pa.Table, manifest: Manifest) -> bytes:
+    """One shard as Parquet.
+
+    Raises:
+        CorruptDataError: the rows are not those of the manifest's schema.
+    """
+    schema = samples_schema(manifest.fields, manifest.dataset_id)
+    try:
+        table = table.select(schema.names).cast(schema).combine_chunks()
+    except (KeyError, pa.ArrowInvalid, ValueError) as error:
+        raise CorruptDataError(f"a shard does not fit its manifest: {error}") from None
+    sink = io.BytesIO()
+    pq.write_table(
+        table,
+        sink,
+        compression="zstd",
+        compression_level=3,
+        row_group_size=max(len(table), 1),
+        use_dictionary=False,
+        write_statistics=["index"],  # type: ignore[arg-type]  # a list is allowed
+        version="2.6",
+        data_page_version="1.0",
+    )
+    return sink.getvalue()
+
+
+def commit(store: Store, manifest: Manifest, shard: int, table: pa.Table) -> Receipt:
+    """Write one shard and its receipt, each create-if-absent.
+
+    Where another process was faster, what stands is checked and vouched for instead.
+
+    Raises:
+        CorruptDataError: the rows are not the shard's.
+        StorageError: writing failed; nothing half-written is visible.
+    """
+    expected = manifest.rows(shard)
+    indices = table.column("index").to_pylist()
+    if indices != list(expected):
+        raise CorruptDataError(
+            f"shard {shard}: {len(indices)} rows came, expected indices "
+            f"{expected.start}..{expected.stop - 1} in order."
+        )
+    name = manifest.shard_file(shard)
+    data = encode(table, manifest)
+    if not store.create(name, data):
+        standing = store.read(name)
+        if standing != data and not _is_whole(standing, manifest, shard):
+            store.replace(name, data)
+        else:
+            data = standing
+    receipt = _receipt(manifest, shard, data, table)
+    if not store.create(manifest.receipt_file(shard), receipt.to_bytes()):
+        receipt = read_receipt(store, manifest, shard)
+    return receipt
+
+
+def read_receipt(store: Store, manifest: Manifest, shard: int) -> Receipt:
+    """The receipt of a shard.
+
+    Raises:
+        CorruptDataError: it is damaged or belongs to another dataset.
+    """
+    name = manifest.receipt_file(shard)
+    receipt = Receipt.from_bytes(store.read(name), store.path(name))
+    if receipt.dataset_id != manifest.dataset_id or receipt.shard != shard:
+        raise CorruptDataError(
+            f"{store.path(name)} is of dataset {receipt.dataset_id} shard {receipt.shard}; "
+            f"expected {manifest.dataset_id} shard {shard}."
+        )
+    return receipt
+
+
+def finished(store: Store, manifest: Manifest) -> dict[int, Receipt]:
+    """Shard -> receipt for every shard that has one."""
+    numbers = sorted(
+        int(stem)
+        for stem, dot, ending in (name.partition(".") for name in store.names("receipts"))
+        if dot and ending == "json" and stem.isdigit() and int(stem) < manifest.shards
+    )
+    return {shard: read_receipt(store, manifest, shard) for shard in numbers}
+
+
+def read_shard(
+    store: Store, receipt: Receipt, columns: list[str] | None = None, verify: bool = True
+) -> pa.Table:
+    """The rows of one finished shard.
+
+    Raises:
+        CorruptDataError: the bytes are not those that the receipt vouches for.
+    """
+    data = store.read(receipt.file)
+    where = store.path(receipt.file)
+    if len(data) != receipt.bytes or (
+        verify and hashlib.sha256(data).hexdigest() != receipt.sha256
+    ):
+        raise CorruptDataError(
+            f"{where}: {len(data)} bytes do not match the receipt's checksum; delete this file "
+            f"and receipts/{receipt.shard:05d}.json, then run generate_dataset again to remake it."
+        )
+    try:
+        return pq.read_table(io.BytesIO(data), columns=columns)
+    except (pa.ArrowException, OSError) as error:
+        raise CorruptDataError(f"{where} is not a Parquet file: {error}") from None
+
+
+def tally(receipts: Mapping[int, Receipt]) -> dict[str, dict[str, int]]:
+    """Extractor -> status -> rows over many receipts."""
+    total: dict[str, Counter[str]] = {}
+    for receipt in receipts.values():
+        for extractor, counts in receipt.statuses.items():
+            total.setdefault(extractor, Counter()).update(counts)
+    return {extractor: dict(sorted(counts.items())) for extractor, counts in total.items()}
+
+
+def _receipt(manifest: Manifest, shard: int, data: bytes, table: pa.Table) -> Receipt:
+    statuses: dict[str, Any] = {}
+    for extractor in manifest.extractors:
+        counts = Counter(table.column(f"{extractor['name']}_status").to_pylist())
+        statuses[extractor["name"]] = dict(sorted(counts.items()))
+    return Receipt(
+        manifest.dataset_id,
+        shard,
+        manifest.shard_file(shard),
+        len(table),
+        len(data),
+        hashlib.sha256(data).hexdigest(),
+        statuses,
+    )
+
+
+def _is_whole(data: bytes, manifest: Manifest, shard: int) -> bool:
+    """Whether standing bytes are this shard: readable, of this dataset, with its rows."""
+    try:
+        table = pq.read_table(io.BytesIO(data), columns=["index"])
+    except (pa.ArrowException, OSError, KeyError):
+        return False
+    about = table.schema.metadata or {}
+    same = about.get(b"dataset") == manifest.dataset_id.encode()
+    return same and table.column("index").to_pylist() == list(manifest.rows(shard))
