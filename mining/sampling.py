@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from mining.evaluation.thumbnails import jpeg
 from mining.extractors.base import Extractor, Measurement, measure
 from mining.extractors.registry import make_extractors
 from mining.generators.base import Generator, KnownTruth, TrueFaces, truncate
@@ -155,21 +156,6 @@ def shard_latents(
         z = generator.sample_z(count, rng)
         w_plus = generator.broadcast(generator.map(z))
     return z, truncate(w_plus, generator.mean_w(), settings["psi"], settings["cutoff"])
-
-
-def jpeg(image: NDArray[np.uint8], edge: int, quality: int) -> bytes:
-    """An RGB image as JPEG bytes, its longer edge at most `edge` pixels."""
-    import cv2
-
-    height, width = image.shape[:2]
-    scale = min(1.0, edge / max(height, width))
-    if scale < 1:
-        size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
-    done, data = cv2.imencode(".jpg", image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    if not done:
-        raise RunError(f"jpeg: an image of shape {image.shape} could not be encoded.")
-    return data.tobytes()
 
 
 def pack_images(images: NDArray[np.uint8]) -> pa.Array:

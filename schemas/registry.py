@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
+import typing
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -48,20 +49,36 @@ def build(kind: str, name: str, registry: Registry, options: Mapping[str, Any]) 
     """Load the registry entry `name` and call it with its options.
 
     Raises:
-        InputError: no entry has this name, or it takes no such option.
+        InputError: no entry has this name, it takes no such option, or a value does not fit.
         MissingBackendError: a package that it needs is not installed.
     """
     make = load(kind, name, registry)
-    check_options(f"{kind} {name!r}", make, options)
-    return make(**options)
+    return make(**fitted_options(f"{kind} {name!r}", make, options))
 
 
-def check_options(who: str, make: Callable[..., Any], options: Mapping[str, Any]) -> None:
-    """Raise InputError unless the callable takes every one of the options."""
-    known = [p.name for p in inspect.signature(make).parameters.values() if p.name != "self"]
-    for option in options:
+def fitted_options(
+    who: str, make: Callable[..., Any], options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The options as the callable's annotations want them: lists become tuples, and so on.
+
+    Raises:
+        InputError: the callable takes no such option, or a value does not fit its annotation.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    body = make.__init__ if inspect.isclass(make) else make
+    hints = typing.get_type_hints(body)
+    known = [name for name in inspect.signature(make).parameters if name != "self"]
+    fitted: dict[str, Any] = {}
+    for option, value in options.items():
         if option not in known:
             near = difflib.get_close_matches(str(option), known, n=1, cutoff=0.5)
             hint = f"; did you mean {near[0]!r}?" if near else "."
             listed = ", ".join(known) or "none"
             raise InputError(f"{who} has no option {option!r}{hint} Known: {listed}.")
+        try:
+            fitted[option] = TypeAdapter(hints.get(option, Any)).validate_python(value)
+        except ValidationError as error:
+            message = error.errors()[0]["msg"]
+            raise InputError(f"{who}, option {option} = {value!r}: {message.lower()}.") from None
+    return fitted

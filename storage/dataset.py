@@ -78,19 +78,8 @@ class Dataset:
         return {name: from_column(table.column(name)) for name in columns}
 
     def attributes(self) -> dict[str, Field]:
-        """The scalar float columns of the extractors, by their names without the prefix.
-
-        Where two extractors share a name, the one that runs first keeps it; the other is
-        reached by its full column name.
-        """
-        found: dict[str, Field] = {}
-        for extractor in self.manifest.extractors:
-            prefix = f"{extractor['name']}_"
-            for field in self.manifest.fields:
-                if field.name.startswith(prefix) and field.dtype == "float32" and not field.shape:
-                    found.setdefault(field.name.removeprefix(prefix), field)
-                    found[field.name] = field
-        return found
+        """As `attribute_fields` of the manifest."""
+        return attribute_fields(self.manifest)
 
     def attribute(self, name: str) -> tuple[NDArray[np.float64], Field]:
         """(N,) values of one attribute, NaN where unmeasured, and its field."""
@@ -99,3 +88,19 @@ class Dataset:
             raise unknown("attribute", name, known)
         values = self.arrays([known[name].name])[known[name].name]
         return values.astype(np.float64), known[name]
+
+
+def attribute_fields(manifest: Manifest) -> dict[str, Field]:
+    """The scalar float columns of the extractors, by their names without the prefix.
+
+    Where two extractors share a name, the one that runs first keeps it; the other is reached by
+    its full column name.
+    """
+    found: dict[str, Field] = {}
+    for extractor in manifest.extractors:
+        prefix = f"{extractor['name']}_"
+        for field in manifest.fields:
+            if field.name.startswith(prefix) and field.dtype == "float32" and not field.shape:
+                found.setdefault(field.name.removeprefix(prefix), field)
+                found[field.name] = field
+    return found

@@ -96,11 +96,14 @@ class Store:
         """Write and delete a small file, so that a wrong target is known before any work.
 
         Raises:
-            StorageError: nothing can be written there.
+            InputError: nothing can be written there.
         """
         name = f"{SCRATCH}/probe-{uuid.uuid4().hex}"
-        self.replace(name, b"latentlode")
-        self.remove(name)
+        try:
+            self.replace(name, b"latentlode")
+            self.remove(name)
+        except StorageError as error:
+            raise InputError(f"{self.url} cannot be written: {error}") from error
 
     def _create_local(self, target: Path, data: bytes) -> bool:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -125,6 +128,11 @@ class Store:
             yield path
         finally:
             path.unlink(missing_ok=True)
+
+
+def absolute(url: str) -> str:
+    """A local path made absolute, since workers run in folders of their own; URLs as they are."""
+    return url if "://" in url else str(Path(url).expanduser().resolve())
 
 
 def _sync_folder(folder: Path) -> None:

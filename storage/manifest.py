@@ -92,6 +92,7 @@ def claim(store: Store, manifest: Manifest) -> None:
 
     Raises:
         ConflictError: the store holds another dataset, or files that are not a dataset.
+        InputError: the store cannot be written.
     """
     if not store.exists(NAME):
         strangers = [name for name in store.names() if not name.startswith(".")]
@@ -100,6 +101,7 @@ def claim(store: Store, manifest: Manifest) -> None:
                 f"dataset: {store.url} holds {', '.join(strangers[:3])} but no {NAME}; "
                 "choose an empty folder. Nothing was changed."
             )
+        store.check_writable()
         store.create(NAME, manifest.to_bytes())
     standing = Manifest.from_bytes(store.read(NAME), store.path(NAME))
     if standing.to_bytes() != manifest.to_bytes():

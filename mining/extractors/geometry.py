@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from mining.extractors.base import NOT_MEASURED, Column, Measurement
+from mining.extractors.base import NOT_MEASURED, OK, Column, Measurement
 from mining.extractors.face_template import RIGID, TEMPLATE
 from schemas.errors import InputError
 
@@ -63,7 +63,7 @@ class Geometry:
                 values[name][row] = value
             for name, (function, _, _) in ATTRIBUTES.items():
                 values[name][row] = function(frontal)
-        kept = (s if ok else NOT_MEASURED for s, ok in zip(source.status, measured, strict=True))
+        kept = (OK if found else NOT_MEASURED for found in measured)
         return Measurement(tuple(kept), values)
 
 
@@ -123,15 +123,17 @@ def to_front(
 
 
 def mouth_open(face: Array) -> float:
-    """Gap between the inner lips."""
-    return float((face[61:64, 1] - face[[67, 66, 65], 1]).mean())
+    """Gap between the lips: the mean of the inner and the outer one."""
+    inner = face[61:64, 1] - face[[67, 66, 65], 1]
+    outer = face[50:53, 1] - face[[58, 57, 56], 1]
+    return float((inner.mean() + outer.mean()) / 2)
 
 
 def smile(face: Array) -> float:
-    """Height of the mouth's corners over the middle of the lips, plus half the mouth's widening."""
-    corners = face[[48, 54, 60, 64]]
+    """Height of the mouth's corners over the middle of the lips, plus a quarter of its width."""
+    corners = face[[48, 54, 60, 64], 1].mean()
     middle = face[[50, 51, 52, 56, 57, 58, 61, 62, 63, 65, 66, 67], 1].mean()
-    return float(corners[:, 1].mean() - middle + 0.5 * (mouth_width(face) - 52) / 2)
+    return float(corners - middle + 0.25 * mouth_width(face))
 
 
 def mouth_width(face: Array) -> float:
@@ -140,14 +142,19 @@ def mouth_width(face: Array) -> float:
 
 
 def eye_closed(face: Array) -> float:
-    """Minus the opening of the eyes, the mean of both."""
-    upper, lower = [37, 38, 43, 44], [41, 40, 47, 46]
-    return float((face[lower, 1] - face[upper, 1]).mean())
+    """Minus the opening of the eyes, for eyes of average width.
+
+    Source: the eye aspect ratio of Soukupova & Cech (2016), Real-Time Eye Blink Detection using
+    Facial Landmarks, equation (1), times the template's width of 28 mm.
+    """
+    height = (face[[37, 38, 43, 44], 1] - face[[41, 40, 47, 46], 1]).mean()
+    width = (face[39, 0] - face[36, 0] + face[45, 0] - face[42, 0]) / 2
+    return float(-28.0 * height / max(width, 1.0))
 
 
 def brow_raise(face: Array) -> float:
-    """Height of the brows over the eye corners."""
-    return float(face[17:27, 1].mean() - face[[36, 39, 42, 45], 1].mean())
+    """Height of the brows' middle over the bridge and the inner eye corners."""
+    return float(face[[19, 20, 23, 24], 1].mean() - face[[27, 39, 42], 1].mean())
 
 
 def brow_gap(face: Array) -> float:
@@ -193,10 +200,10 @@ POSE = {
 MM = "mm"  # of a head with average distances between brows, nose and eye corners
 # name: (function of the frontal face (68, 2) in millimetres, unit, one sentence)
 ATTRIBUTES: dict[str, tuple[Callable[[Array], float], str, str]] = {
-    "mouth_open": (mouth_open, MM, "gap between the inner lips"),
-    "smile": (smile, MM, "height of the mouth's corners, plus a quarter of its widening"),
-    "eye_closed": (eye_closed, MM, "minus the height of the eyes' opening"),
-    "brow_raise": (brow_raise, MM, "height of the brows over the eye corners"),
+    "mouth_open": (mouth_open, MM, "gap between the lips, the mean of the inner and the outer one"),
+    "smile": (smile, MM, "height of the mouth's corners over its middle, plus a quarter of its width"),
+    "eye_closed": (eye_closed, MM, "minus the height of the eyes' opening, for eyes of average width"),
+    "brow_raise": (brow_raise, MM, "height of the brows over the bridge and the inner eye corners"),
     "brow_gap": (brow_gap, MM, "distance between the inner ends of the brows"),
     "mouth_width": (mouth_width, MM, "distance between the mouth's corners"),
     "eye_distance": (eye_distance, MM, "distance between the centres of the eyes"),

@@ -1,0 +1,41 @@
+# make demo   mine a direction catalogue from the embedded head generator
+# make test   the test suite;  make lint: format, lint and types;  make bench: speed and quality
+PYTHON ?= python3.11
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready-demo.stamp
+READY_DEV := $(VENV)/ready-dev.stamp
+ARGS ?=
+
+.PHONY: demo test lint bench faults slow clean
+
+demo: $(READY)
+	$(BIN)/python jobs/mine_directions.py --config jobs/configs/demo.yaml $(ARGS)
+
+test: $(READY_DEV)
+	$(BIN)/python -m pytest $(ARGS)
+
+slow: $(READY_DEV)
+	$(BIN)/python -m pytest -m "slow" $(ARGS)
+
+lint: $(READY_DEV)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+
+bench: $(READY_DEV)
+	$(BIN)/python tests/benchmarks/head_quality.py $(ARGS)
+
+clean:
+	rm -rf $(VENV) runs
+
+# pip's resolver sees the constraints for build and run alike; torch from the default index
+$(READY): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	touch $@
+
+$(READY_DEV): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[s3,readers,dev]"
+	touch $@ $(READY)

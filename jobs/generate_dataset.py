@@ -1,0 +1,97 @@
+"""Generate a dataset: sample latents, render them, measure the images, keep the rows.
+
+A rerun makes only the shards that are missing.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from jobs.progress import Progress
+from mining.sampling import describe
+from schemas.config import load_settings
+from schemas.errors import RunError
+from schemas.settings import RunSettings
+from storage.dataset import Dataset
+from storage.files import Store, absolute
+from storage.manifest import Manifest, claim
+from storage.shards import Receipt, finished
+
+DEMO = str(Path(__file__).parent / "configs" / "demo.yaml")
+
+
+def dataset_url(settings: RunSettings) -> str:
+    """Where the run's dataset lies."""
+    return f"{settings.out.rstrip('/')}/dataset"
+
+
+def prepare(settings: RunSettings, manifest: Manifest) -> list[int]:
+    """Check the target before any work, put the manifest there; the shards that are missing.
+
+    Raises:
+        InputError: the target holds another run's dataset, or cannot be written.
+        CorruptDataError: a receipt there is damaged.
+    """
+    store = Store(absolute(dataset_url(settings)))
+    claim(store, manifest)
+    done = finished(store, manifest)
+    missing = [shard for shard in range(manifest.shards) if shard not in done]
+    if missing:
+        store.check_writable()
+    return missing
+
+
+def generate(settings: RunSettings) -> Dataset:
+    """Make what is missing of the run's dataset and open it."""
+    from jobs.cluster import ray_session
+
+    manifest = describe(settings)
+    missing = prepare(settings, manifest)
+    if missing:
+        with ray_session(settings.engine):
+            make_shards(settings, manifest, missing)
+    return Dataset(absolute(dataset_url(settings)))
+
+
+def make_shards(settings: RunSettings, manifest: Manifest, missing: Sequence[int]) -> None:
+    """Make the missing shards on the running Ray, with progress."""
+    from jobs.engine import stream
+
+    url = absolute(dataset_url(settings))
+    total = sum(len(manifest.rows(shard)) for shard in missing)
+    left = set(missing)
+    with Progress("generate", total, "images") as progress:
+        for receipt in stream(manifest, url, missing, settings.engine):
+            left.discard(receipt.shard)
+            progress.advance(receipt.rows, rejects(receipt))
+    if left:
+        raise RunError(f"generate: shards {sorted(left)[:5]} were not made; run it again.")
+
+
+def rejects(receipt: Receipt) -> dict[str, int]:
+    """Rows per reason other than "ok", as "extractor: status"."""
+    return {
+        f"{extractor} {status}": count
+        for extractor, counts in receipt.statuses.items()
+        for status, count in counts.items()
+        if status not in ("ok", "not_measured")
+    }
+
+
+def main(argv: Sequence[str]) -> int:
+    """The program: settings from the arguments, then generate and say what there is."""
+    settings = load_settings(argv, "generate_dataset", __doc__ or "", DEMO)
+    dataset = generate(settings)
+    print(f"dataset   {dataset.url}  ({dataset.rows:,} rows, id {dataset.dataset_id})")
+    for extractor, counts in dataset.statuses().items():
+        shown = ", ".join(f"{count:,} {status}" for status, count in counts.items())
+        print(f"          {extractor}: {shown}")
+    return 0
+
+
+if __name__ == "__main__":
+    from jobs.cli import guarded
+
+    sys.exit(guarded(main, sys.argv[1:]))

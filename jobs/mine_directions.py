@@ -1,0 +1,159 @@
+"""Mine directions: make the dataset where it is missing, mine, measure, publish, report.
+
+Everything goes under --out: dataset/, catalog/, results/ and report.html.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from jobs.cluster import ray_session
+from jobs.evaluation_stage import evaluate, rescoring_config
+from jobs.generate_dataset import DEMO, dataset_url, make_shards, prepare
+from jobs.mining_stage import Mined, check_mining, mine, read_data
+from jobs.publish import make_cards, make_report
+from jobs.report.data import Stage
+from mining.evaluation.matrix import rescoring_matrix, truth_leaderboard
+from mining.sampling import describe
+from schemas.config import load_settings
+from schemas.directions import DirectionCard
+from schemas.settings import RunSettings
+from storage.catalog import Catalog
+from storage.dataset import Dataset
+from storage.files import Store, absolute
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run leaves behind."""
+
+    dataset: Dataset
+    cards: tuple[DirectionCard, ...]
+    mined: Mined
+    stages: tuple[Stage, ...]
+    catalog_url: str
+    report_url: str
+
+
+def run(settings: RunSettings) -> RunResult:
+    """The whole chain; a rerun makes only what is missing of the dataset.
+
+    Raises:
+        LodeError: as the stages raise it, before work is lost.
+    """
+    out, catalog_url = absolute(settings.out).rstrip("/"), catalog_of(settings)
+    manifest = describe(settings)
+    check_mining(settings.mining, manifest)
+    rescoring_config(settings.evaluation)
+    missing = prepare(settings, manifest)
+    Store(catalog_url).check_writable()
+    stages: list[Stage] = []
+    with ray_session(settings.engine):
+        if missing:
+            with _timed(stages, "generate", f"{settings.dataset.samples:,} images"):
+                make_shards(settings, manifest, missing)
+        dataset = Dataset(absolute(dataset_url(settings)))
+        data = read_data(dataset, settings.mining)
+        with _timed(stages, "mine", f"{len(data.latents):,} rows"):
+            mined = mine(data, settings.mining)
+        with _timed(stages, "evaluate", f"{len(mined.directions)} directions"):
+            evaluated = evaluate(
+                manifest, data.latents, mined.directions, settings.evaluation, settings.engine
+            )
+    with _timed(stages, "publish", ""):
+        cards = make_cards(settings, dataset, mined, evaluated)
+        Catalog(catalog_url).publish(cards)
+    report = make_report(settings, dataset, mined, evaluated, cards, stages)
+    report.save(f"{out}/results")
+    report_url = write_report(out)
+    return RunResult(dataset, tuple(cards), mined, tuple(stages), catalog_url, report_url)
+
+
+def catalog_of(settings: RunSettings) -> str:
+    """Where the run publishes."""
+    return absolute(settings.catalog or f"{settings.out.rstrip('/')}/catalog")
+
+
+def write_report(out: str) -> str:
+    """Render the page of a finished run into <out>/report.html; its URL."""
+    from jobs.report.data import ReportData
+    from jobs.report.page import render_page
+
+    page = render_page(ReportData.load(f"{out}/results"))
+    Store(out).replace("report.html", page.encode())
+    return f"{out}/report.html"
+
+
+def main(argv: Sequence[str]) -> int:
+    """The program: settings from the arguments, then the run and what there is to see."""
+    settings = load_settings(argv, "mine_directions", __doc__ or "", DEMO)
+    result = run(settings)
+    if sys.stdout.isatty():
+        _say(result)
+    else:
+        print(json.dumps(_summary(result)))
+    return 0
+
+
+def _summary(result: RunResult) -> dict[str, object]:
+    matrix = rescoring_matrix(result.cards)
+    return {
+        "catalog": result.catalog_url,
+        "dataset": result.dataset.url,
+        "dataset_id": result.dataset.dataset_id,
+        "rows": result.dataset.rows,
+        "report": result.report_url,
+        "directions": len(result.cards),
+        "diagonality": round(matrix.diagonality, 4),
+        "failures": dict(result.mined.failures),
+        "seconds": {stage.name: round(stage.seconds, 1) for stage in result.stages},
+    }
+
+
+def _say(result: RunResult) -> None:
+    """A table of the best direction per attribute, then where everything lies."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    board = truth_leaderboard(result.cards)
+    if board is not None:
+        table = Table(title="cosine to the true direction", title_justify="left")
+        table.add_column("method")
+        for attribute in board.attributes:
+            table.add_column(attribute, justify="right")
+        for method, row in zip(board.methods, board.cosines, strict=True):
+            table.add_row(method, *(f"{value:.3f}" for value in row))
+        console.print(table)
+    for failure, why in result.mined.failures.items():
+        console.print(f"[red]failed[/red]    {failure}: {why}", soft_wrap=True)
+    matrix = rescoring_matrix(result.cards)
+    spent = ", ".join(f"{stage.name} {stage.seconds:.0f} s" for stage in result.stages)
+    share = f"{matrix.diagonality:.0%} move their own attribute most"
+    lines = {
+        "directions": f"{len(result.cards)}, {share}",
+        "time": spent,
+        "catalogue": f"{result.catalog_url}   (lode catalog list)",
+        "dataset": f"{result.dataset.url}   ({result.dataset.rows:,} rows)",
+        "report": result.report_url,
+    }
+    for name, text in lines.items():
+        console.print(f"[bold]{name:<10}[/bold] {text}", soft_wrap=True, highlight=False)
+
+
+@contextmanager
+def _timed(stages: list[Stage], name: str, detail: str) -> Iterator[None]:
+    start = time.monotonic()
+    yield
+    stages.append(Stage(name, time.monotonic() - start, detail))
+
+
+if __name__ == "__main__":
+    from jobs.cli import guarded
+
+    sys.exit(guarded(main, sys.argv[1:]))

@@ -1,0 +1,198 @@
+"""From what was mined and measured to direction cards and the report's data."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+
+import numpy as np
+
+from jobs.evaluation_stage import Evaluated, rescoring_config
+from jobs.mining_stage import Mined
+from jobs.report.data import (
+    DatasetFacts,
+    LossCurve,
+    ReportData,
+    Stage,
+    Strip,
+    strip_of,
+    summarise,
+)
+from mining.evaluation.response import identity_cost, respond
+from mining.evaluation.truth import truth_cosine
+from mining.generators.base import KnownTruth, Truth
+from mining.generators.registry import make_generator
+from schemas.directions import DirectionCard, Provenance
+from schemas.samples import Field
+from schemas.settings import RunSettings
+from storage.dataset import Dataset
+from storage.manifest import Manifest
+
+RECORDED = ("numpy", "scipy", "torch", "dlib-bin", "opencv-contrib-python-headless", "pyarrow")
+Pair = tuple[str, str]
+
+
+def make_cards(
+    settings: RunSettings, dataset: Dataset, mined: Mined, evaluated: Sequence[Evaluated]
+) -> list[DirectionCard]:
+    """One card per evaluated direction, in order."""
+    manifest = dataset.manifest
+    pairs = attribute_pairs(settings, manifest)
+    spreads = {name: _spread(dataset, name) for name in pairs}
+    truth = known_truth(manifest)
+    config = rescoring_config(settings.evaluation)
+    cards = []
+    for item in evaluated:
+        direction = item.direction
+        cosine = None
+        if truth is not None:
+            cosine = truth_cosine(truth, direction.attribute, direction.vector, direction.space)
+        cards.append(
+            DirectionCard(
+                attribute=direction.attribute,
+                unit=direction.unit,
+                method=direction.method,
+                space=direction.space,
+                generator=manifest.generator["name"],
+                generator_fingerprint=manifest.generator["fingerprint"],
+                generator_licence=manifest.generator["licence"],
+                vector=direction.vector.astype(np.float32),
+                provenance=Provenance(
+                    dataset.dataset_id,
+                    settings.mining.seed,
+                    mined.settings[direction.method],
+                    code_version(),
+                    package_versions(),
+                ),
+                slope=direction.slope,
+                sigma=item.sigma,
+                responses=respond(item.rescored, pairs, spreads, config),
+                identity_cost=identity_cost(item.rescored),
+                truth_cosine=cosine,
+                evidence=dict(direction.evidence),
+            )
+        )
+    return cards
+
+
+def make_report(
+    settings: RunSettings,
+    dataset: Dataset,
+    mined: Mined,
+    evaluated: Sequence[Evaluated],
+    cards: Sequence[DirectionCard],
+    stages: Sequence[Stage],
+) -> ReportData:
+    """Everything that the report shows."""
+    pairs = attribute_pairs(settings, dataset.manifest)
+    return ReportData(
+        title=f"{len(cards)} directions of the {dataset.manifest.generator['name']} generator",
+        created_at=datetime.now(UTC),
+        settings=json.dumps(settings.model_dump(), indent=2),
+        code_version=code_version(),
+        dataset=dataset_facts(dataset, pairs),
+        cards=tuple(cards),
+        strips=_strips(cards, evaluated, pairs),
+        curves=_curves(mined),
+        stages=tuple(stages),
+        packages=package_versions(),
+    )
+
+
+def attribute_pairs(settings: RunSettings, manifest: Manifest) -> dict[str, Pair]:
+    """Attribute -> (extractor, column), as re-scoring names what it measures."""
+    from storage.dataset import attribute_fields
+
+    known = attribute_fields(manifest)
+    return {name: _pair(known[name], manifest) for name in settings.mining.attributes}
+
+
+def dataset_facts(dataset: Dataset, pairs: Mapping[str, Pair]) -> DatasetFacts:
+    """What the report says of the dataset."""
+    manifest = dataset.manifest
+    first = manifest.extractors[0]["name"]
+    counts = dataset.statuses()[first]
+    rejects = {
+        f"{first}: {status.replace('_', ' ')}": count
+        for status, count in counts.items()
+        if status not in ("ok", "several_faces")
+    }
+    licences = {f"generator {manifest.generator['name']}": manifest.generator["licence"]}
+    licences |= {f"extractor {item['name']}": item["licence"] for item in manifest.extractors}
+    summaries = []
+    for name in pairs:
+        values, field = dataset.attribute(name)
+        summaries.append(summarise(name, field.unit, values, field.text))
+    return DatasetFacts(
+        dataset_id=dataset.dataset_id,
+        url=dataset.url,
+        rows=dataset.rows,
+        rejects=rejects,
+        generator=manifest.generator["name"],
+        generator_fingerprint=manifest.generator["fingerprint"],
+        resolution=manifest.generator["resolution"],
+        licences=licences,
+        attributes=tuple(summaries),
+    )
+
+
+def known_truth(manifest: Manifest) -> Truth | None:
+    """The generator's truth, where it knows one."""
+    about = manifest.generator
+    generator = make_generator(about["name"], **about["options"])
+    return generator.truth() if isinstance(generator, KnownTruth) else None
+
+
+def code_version() -> str:
+    """The installed version of LatentLode."""
+    try:
+        return metadata.version("latentlode")
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of what decides the numbers."""
+    found = {"python": platform.python_version()}
+    for name in RECORDED:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _pair(field: Field, manifest: Manifest) -> Pair:
+    for extractor in manifest.extractors:
+        if field.name.startswith(f"{extractor['name']}_"):
+            return extractor["name"], field.name.removeprefix(f"{extractor['name']}_")
+    raise AssertionError(f"{field.name} belongs to no extractor")  # attribute_fields saw to it
+
+
+def _spread(dataset: Dataset, name: str) -> float:
+    values, _ = dataset.attribute(name)
+    return float(np.nanstd(values))
+
+
+def _strips(
+    cards: Sequence[DirectionCard], evaluated: Sequence[Evaluated], pairs: Mapping[str, Pair]
+) -> tuple[Strip, ...]:
+    both = zip(cards, evaluated, strict=True)
+    return tuple(strip_of(card, item.rescored, pairs.get(card.attribute)) for card, item in both)
+
+
+def _curves(mined: Mined) -> tuple[LossCurve, ...]:
+    if mined.control is None:
+        return ()
+    regressor = mined.control.regressor
+    return (
+        LossCurve(
+            "regressor w -> q",
+            "mean squared landmark error",
+            tuple(regressor.train_loss),
+            tuple(regressor.held_out_loss),
+        ),
+    )
