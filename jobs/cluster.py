@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import sys
+import threading
 from collections.abc import Iterator
 from typing import Any
 
+from schemas import errors
 from schemas.errors import LodeError, RunError
 from schemas.settings import EngineSettings
+
+# the last line of a Python traceback
+RAISED = re.compile(r"^([A-Za-z_][\w.]*(?:Error|Exception)): (.*)$", re.MULTILINE)
+# every actor pool of Ray Data draws this line once (ray issue 53727)
+HARMLESS = b"has constructor arguments in the object store and max_restarts > 0"
 
 
 @contextlib.contextmanager
@@ -24,8 +33,6 @@ def ray_session(engine: EngineSettings) -> Iterator[None]:
         yield
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # Ray Data's actor pools always draw one harmless core-worker error (ray issue 53727)
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if os.environ.get("RAY_ADDRESS"):
         ray.init(**quiet)
@@ -38,28 +45,66 @@ def ray_session(engine: EngineSettings) -> Iterator[None]:
             **quiet,
         )
     try:
-        yield
+        with _without(HARMLESS):
+            yield
     finally:
         ray.shutdown()
 
 
 @contextlib.contextmanager
+def _without(noise: bytes) -> Iterator[None]:
+    """Keep lines with `noise`, written to file descriptor 2 by native code, off the terminal.
+
+    Python's own stderr goes to the terminal as before, so that it stays one for progress bars.
+    """
+    real = os.dup(2)
+    source, sink = os.pipe()
+
+    def copy() -> None:
+        with os.fdopen(source, "rb") as lines:
+            for line in lines:
+                if noise not in line:
+                    os.write(real, line)
+
+    thread = threading.Thread(target=copy, daemon=True)
+    shown = sys.stderr
+    with os.fdopen(os.dup(real), "w", buffering=1) as direct:
+        os.dup2(sink, 2)
+        os.close(sink)
+        sys.stderr = direct
+        thread.start()
+        try:
+            yield
+        finally:
+            sys.stderr = shown
+            os.dup2(real, 2)  # closes the pipe's last writer here, which ends the thread
+            thread.join(timeout=2)
+            os.close(real)
+
+
+@contextlib.contextmanager
 def plain_errors(doing: str) -> Iterator[None]:
     """Raise the LodeError that a worker raised; anything else of Ray's becomes a RunError."""
-    import ray
+    from ray.exceptions import RayError
 
     try:
         yield
-    except ray.exceptions.RayError as error:
+    except RayError as error:
         raise _ours(error, doing) from error
 
 
 def _ours(error: BaseException, doing: str) -> LodeError:
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, LodeError):
-            return type(seen)(*seen.args)
-        cause = getattr(seen, "cause", None)
-        seen = cause if isinstance(cause, BaseException) else seen.__cause__
+    cause = getattr(error, "cause", None)
+    if isinstance(cause, LodeError):
+        return type(cause)(*cause.args)
+    # Ray Data keeps a worker's exception as text only; ours are one line each
+    named = RAISED.findall(str(error))
+    for kind, message in reversed(named):
+        ours = getattr(errors, kind.removeprefix("schemas.errors."), None)
+        if kind.startswith("schemas.errors.") and ours is not None:
+            return ours(message)
+    for kind, message in reversed(named):
+        if not kind.startswith("ray."):
+            return RunError(f"{doing}: {kind}: {message}")
     lines = [line for line in str(error).splitlines() if line.strip()]
     return RunError(f"{doing}: {lines[-1].strip() if lines else type(error).__name__}")

@@ -147,4 +147,6 @@ def _quiet_context() -> None:
     context.target_max_block_size = None
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    for handler in logging.getLogger("ray.data").handlers:
+        if not isinstance(handler, logging.FileHandler):  # its log file keeps everything
+            handler.setLevel(logging.CRITICAL)

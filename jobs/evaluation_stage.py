@@ -40,8 +40,8 @@ class Evaluator:
     def __init__(self, content: Mapping[str, Any], settings: EvaluationSettings):
         manifest = Manifest(content)
         about = manifest.generator
-        self._generator = make_generator(about["name"], **about["options"])
-        options = {item["name"]: dict(item["options"]) for item in manifest.extractors}
+        self._generator = make_generator(about["load"], **about["options"])
+        options = {item["load"]: dict(item["options"]) for item in manifest.extractors}
         if settings.descriptor and "dlib" in options:
             options["dlib"]["descriptor"] = True
         self._extractors = make_extractors(options)
@@ -99,7 +99,7 @@ def evaluate(
     import ray
     from ray.util import ActorPool
 
-    remote: Any = ray.remote(num_cpus=1, num_gpus=engine.generator_gpus or None)(Evaluator)
+    remote: Any = ray.remote(num_cpus=1, num_gpus=engine.generator_gpus)(Evaluator)
     count = max(1, min(engine.workers, len(directions)))
     actors = [remote.remote(dict(manifest.content), settings) for _ in range(count)]
     sigmas = [spread_along(latents, direction.vector) for direction in directions]

@@ -51,6 +51,7 @@ def run(settings: RunSettings) -> RunResult:
     check_mining(settings.mining, manifest)
     rescoring_config(settings.evaluation)
     missing = prepare(settings, manifest)
+    catalog = Catalog(catalog_url)
     Store(catalog_url).check_writable()
     stages: list[Stage] = []
     with ray_session(settings.engine):
@@ -67,7 +68,7 @@ def run(settings: RunSettings) -> RunResult:
             )
     with _timed(stages, "publish", ""):
         cards = make_cards(settings, dataset, mined, evaluated)
-        Catalog(catalog_url).publish(cards)
+        catalog.publish(cards)
     report = make_report(settings, dataset, mined, evaluated, cards, stages)
     report.save(f"{out}/results")
     report_url = write_report(out)

@@ -142,7 +142,7 @@ def dataset_facts(dataset: Dataset, pairs: Mapping[str, Pair]) -> DatasetFacts:
 def known_truth(manifest: Manifest) -> Truth | None:
     """The generator's truth, where it knows one."""
     about = manifest.generator
-    generator = make_generator(about["name"], **about["options"])
+    generator = make_generator(about["load"], **about["options"])
     return generator.truth() if isinstance(generator, KnownTruth) else None
 
 

@@ -52,11 +52,14 @@ def describe(settings: RunSettings) -> Manifest:
         "extractors": [
             {
                 "name": extractor.name,
-                "options": settings.extractors[extractor.name],
+                "load": load,
+                "options": options,
                 "fingerprint": extractor.fingerprint(),
                 "licence": extractor.licence,
             }
-            for extractor in extractors
+            for extractor, (load, options) in zip(
+                extractors, settings.extractors.items(), strict=True
+            )
         ],
         "fields": [field.to_json() for field in fields],
     }
@@ -69,7 +72,7 @@ class Renderer:
     def __init__(self, manifest: Manifest):
         self.manifest = manifest
         about = manifest.generator
-        self.generator = make_generator(about["name"], **about["options"])
+        self.generator = make_generator(about["load"], **about["options"])
         _check_same("generator", about, self.generator.fingerprint())
         limit_threads(manifest.settings["threads"])
 
@@ -117,7 +120,7 @@ class Measurer:
 
     def __init__(self, manifest: Manifest):
         self.manifest = manifest
-        listed = {about["name"]: about["options"] for about in manifest.extractors}
+        listed = {about["load"]: about["options"] for about in manifest.extractors}
         self.extractors = make_extractors(listed)
         for about, extractor in zip(manifest.extractors, self.extractors, strict=True):
             _check_same("extractor", about, extractor.fingerprint())
@@ -184,6 +187,7 @@ def _is_tied(settings: Mapping[str, Any]) -> bool:
 def _about_generator(generator: Generator, settings: RunSettings) -> dict[str, Any]:
     return {
         "name": generator.name,
+        "load": settings.generator.name,
         "options": settings.generator.options,
         "fingerprint": generator.fingerprint(),
         "licence": generator.licence,

@@ -23,26 +23,31 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
 
 
 def load(kind: str, name: str, registry: Registry) -> Any:
-    """Import and return the registry entry `name`.
+    """Import and return the registry entry `name`, or what "module:attribute" names.
 
     Raises:
-        InputError: no entry has this name.
+        InputError: no entry has this name, or a "module:attribute" of one's own does not exist.
         MissingBackendError: the entry's module needs a package that is not installed.
     """
-    if name not in registry:
+    if name not in registry and ":" not in name:
         raise unknown(kind, name, registry)
-    target, extra = registry[name]
+    target, extra = registry.get(name, (name, ""))
     module, _, attribute = target.partition(":")
     try:
-        return getattr(importlib.import_module(module), attribute)
+        found = getattr(importlib.import_module(module), attribute, None)
     except ModuleNotFoundError as error:
         # a missing module of our own is a bug, not a missing extra
         if error.name and error.name.partition(".")[0] in {"mining", "jobs", "schemas", "storage"}:
             raise
+        if name not in registry:
+            raise InputError(f"{kind} {name!r}: no module {error.name!r} to import.") from error
         wanted = f"latentlode[{extra}]" if extra else "latentlode"
         raise MissingBackendError(
             f"{kind} {name!r} needs the package {error.name!r}: pip install '{wanted}'"
         ) from error
+    if found is None:
+        raise InputError(f"{kind} {name!r}: module {module} has no {attribute!r}.")
+    return found
 
 
 def build(kind: str, name: str, registry: Registry, options: Mapping[str, Any]) -> Any:

@@ -149,6 +149,7 @@ _HINTS = {
     errno.EACCES: "permission denied; choose a folder that you may write to",
     errno.EROFS: "the file system is read-only; choose another folder",
     errno.ENOTDIR: "a part of the path is a file, not a folder",
+    errno.EEXIST: "a file stands where a folder should be",
     errno.ENOENT: "no such file or folder",
 }
 

@@ -1,0 +1,85 @@
+"""What every extractor owes, over every entry of the registry and the example."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+from mining.extractors.base import MEASURED, Extractor, measure
+from mining.extractors.registry import EXTRACTORS, make_extractors
+from mining.generators.registry import make_generator
+from schemas.errors import InputError
+
+EXAMPLE = "tests.examples.points:PointsExtractor"
+CHAINS = {"dlib": {"dlib": {}}, "geometry": {"dlib": {}, "geometry": {}}, EXAMPLE: {EXAMPLE: {}}}
+
+
+@pytest.fixture(scope="module")
+def images() -> np.ndarray:
+    """Three heads and two images without a face."""
+    head = make_generator("head", resolution=256)
+    w = head.map(head.sample_z(3, np.random.default_rng(11)), psi=0.5)
+    heads = head.synthesize(head.broadcast(w))
+    noise = np.random.default_rng(1).integers(0, 256, (1, 256, 256, 3), dtype=np.uint8)
+    return np.concatenate([heads, np.zeros((1, 256, 256, 3), np.uint8), noise])
+
+
+@pytest.fixture(scope="module", params=[*EXTRACTORS, EXAMPLE])
+def chain(request) -> list[Extractor]:
+    """The extractor behind those that it needs."""
+    return make_extractors(CHAINS[request.param])
+
+
+def test_it_fits_the_protocol(chain):
+    extractor = chain[-1]
+    assert isinstance(extractor, Extractor)
+    assert extractor.licence
+    assert all(column.unit and column.text for column in extractor.columns.values())
+    assert re.fullmatch("[0-9a-f]{64}", extractor.fingerprint())
+
+
+def test_one_row_out_per_image_in_with_the_columns_it_names(chain, images):
+    extractor = chain[-1]
+    result = measure(chain, images)[extractor.name]
+    assert len(result) == len(images)
+    assert set(result.values) == set(extractor.columns)
+    for name, column in extractor.columns.items():
+        assert result.values[name].shape == (len(images), *column.shape)
+        assert result.values[name].dtype == np.dtype(column.dtype)
+
+
+def test_unmeasured_rows_are_nan_and_measured_rows_are_finite(chain, images):
+    extractor = chain[-1]
+    result = measure(chain, images)[extractor.name]
+    for name, column in extractor.columns.items():
+        if column.dtype == "float32":
+            flat = result.values[name].reshape(len(images), -1)
+            for row, status in zip(flat, result.status, strict=True):
+                assert np.isfinite(row).all() if status in MEASURED else np.isnan(row).all()
+
+
+def test_batches_change_nothing(chain, images):
+    name = chain[-1].name
+    whole = measure(chain, images)[name]
+    for row in range(len(images)):
+        alone = measure(chain, images[row : row + 1])[name]
+        assert alone.status[0] == whole.status[row]
+        for column, values in alone.values.items():
+            np.testing.assert_array_equal(values[0], whole.values[column][row])
+
+
+def test_no_images_give_no_rows(chain, images):
+    assert len(measure(chain, images[:0])[chain[-1].name]) == 0
+
+
+def test_floats_and_grey_images_are_refused(chain, images):
+    for wrong in (images.astype(np.float32), images[..., 0]):
+        with pytest.raises(InputError, match=r"expected \(N, H, W, 3\) uint8"):
+            measure(chain, wrong)
+
+
+def test_an_extractor_before_what_it_needs_is_refused():
+    with pytest.raises(InputError, match="'geometry' needs dlib before it"):
+        make_extractors({"geometry": {}, "dlib": {}})

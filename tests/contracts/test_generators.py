@@ -1,0 +1,103 @@
+"""What every generator owes, over every entry of the registry and the example."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+from mining.generators.base import Generator, KnownTruth, truncate
+from mining.generators.registry import GENERATORS, make_generator
+from schemas.errors import InputError
+
+SMALL = {"head": {"resolution": 64}}
+NAMES = [*GENERATORS, "tests.examples.points:PointsGenerator"]
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def generator(request) -> Generator:
+    return make_generator(request.param, **SMALL.get(request.param, {}))
+
+
+@pytest.fixture(scope="module")
+def latents(generator):
+    return generator.map(generator.sample_z(4, np.random.default_rng(5)))
+
+
+def test_it_fits_the_protocol(generator):
+    assert isinstance(generator, Generator)
+    assert len(generator.layer_names) == generator.num_ws
+    assert generator.licence
+    assert set(generator.spaces) <= {"z", "w", "w+", "s"}
+
+
+def test_shapes_and_types(generator, latents):
+    w_plus = generator.broadcast(latents)
+    images = generator.synthesize(w_plus)
+    assert latents.shape == (4, generator.w_dim)
+    assert w_plus.shape == (4, generator.num_ws, generator.w_dim)
+    assert images.shape == (4, generator.resolution, generator.resolution, 3)
+    assert (latents.dtype, images.dtype) == (np.float32, np.uint8)
+    assert generator.mean_w().shape == (generator.w_dim,)
+
+
+def test_the_same_seed_gives_the_same_latents_and_another_gives_others(generator):
+    draws = [generator.sample_z(3, np.random.default_rng(seed)) for seed in (1, 1, 2)]
+    np.testing.assert_array_equal(draws[0], draws[1])
+    assert not np.allclose(draws[0], draws[2])
+
+
+def test_the_same_latents_give_the_same_bytes(generator, latents):
+    w_plus = generator.broadcast(latents)
+    np.testing.assert_array_equal(generator.synthesize(w_plus), generator.synthesize(w_plus))
+
+
+def test_truncation_pulls_to_the_mean(generator):
+    z = generator.sample_z(3, np.random.default_rng(0))
+    w, mean = generator.map(z), generator.mean_w()
+    np.testing.assert_allclose(generator.map(z, psi=0.0), np.tile(mean, (3, 1)), atol=1e-5)
+    np.testing.assert_allclose(generator.map(z, psi=0.5), mean + 0.5 * (w - mean), atol=1e-5)
+
+
+def test_the_fingerprint_is_stable_and_depends_on_the_settings(generator):
+    assert re.fullmatch("[0-9a-f]{64}", generator.fingerprint())
+    other = make_generator("head", resolution=128)
+    assert generator.fingerprint() == generator.fingerprint() != other.fingerprint()
+
+
+def test_known_truth_is_orthonormal_and_goes_with_every_image(generator, latents):
+    if not isinstance(generator, KnownTruth):
+        pytest.skip(f"{generator.name} has no known truth")
+    truth = generator.truth()
+    count = len(truth.names)
+    assert len(truth.units) == len(truth.layers) == count
+    assert set(truth.layers) <= set(range(generator.num_ws))
+    gram = truth.directions.astype(np.float64) @ truth.directions.T
+    np.testing.assert_allclose(gram, np.eye(count), atol=1e-5)
+    w_plus = generator.broadcast(latents)
+    images, faces = generator.synthesize_with_truth(w_plus)
+    np.testing.assert_array_equal(images, generator.synthesize(w_plus))
+    assert faces.parameters.shape == (4, count)
+    assert faces.landmarks_2d.shape == (4, 68, 2)
+    assert faces.landmarks_3d.shape == (4, 68, 3)
+    assert (np.abs(faces.landmarks_2d - 0.5) < 0.5).mean() > 0.99
+
+
+def test_a_layer_of_another_parameter_changes_nothing_of_it(generator, latents):
+    if not isinstance(generator, KnownTruth):
+        pytest.skip(f"{generator.name} has no known truth")
+    truth, w_plus = generator.truth(), generator.broadcast(latents)
+    yaw = truth.names.index("yaw")
+    before = generator.synthesize_with_truth(w_plus)[1].parameters
+    for row in range(generator.num_ws):
+        moved = w_plus.copy()
+        moved[:, row] += 1.5 * truth.directions[yaw]
+        after = generator.synthesize_with_truth(moved)[1].parameters
+        expected = {yaw} if row == truth.layers[yaw] else set()
+        assert set(np.flatnonzero(np.abs(after - before).max(axis=0) > 1e-3)) == expected
+
+
+def test_truncate_refuses_a_cutoff_outside_the_layers():
+    with pytest.raises(InputError, match="cutoff 5"):
+        truncate(np.zeros((1, 4, 3), np.float32), np.zeros(3, np.float32), 0.5, cutoff=5)

@@ -1,0 +1,111 @@
+"""Datasets made on a real Ray: whatever happens on the way, the same bytes at the end."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from storage.dataset import Dataset
+
+pytestmark = pytest.mark.ray
+ROOT = Path(__file__).parents[2]
+PROGRAM = [sys.executable, str(ROOT / "jobs" / "generate_dataset.py"), "--config"]
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Relative path -> SHA-256 of everything that a reader sees."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and ".partial" not in path.parts
+    }
+
+
+def generate(tiny, out, environment, *words, **kwargs) -> subprocess.CompletedProcess:
+    command = [*PROGRAM, tiny, "--out", str(out), *words]
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=240, **kwargs
+    )
+
+
+@pytest.fixture
+def undisturbed(tiny, tmp_path, environment) -> Path:
+    done = generate(tiny, tmp_path / "undisturbed", environment)
+    assert done.returncode == 0, done.stderr
+    return tmp_path / "undisturbed" / "dataset"
+
+
+def test_one_worker_split_stages_and_a_rerun_give_the_same_bytes(
+    tiny, tmp_path, environment, undisturbed
+):
+    assert Dataset(str(undisturbed)).rows == 240
+    one = generate(tiny, tmp_path / "one", environment, "--engine.workers", "1")
+    split = generate(tiny, tmp_path / "split", environment, "--engine.stages", "split")
+    again = generate(tiny, tmp_path / "one", environment)
+    for done in (one, split, again):
+        assert done.returncode == 0, done.stderr
+    expected = digests(undisturbed)
+    assert digests(tmp_path / "one" / "dataset") == expected
+    assert digests(tmp_path / "split" / "dataset") == expected
+
+
+def test_a_driver_killed_in_the_middle_and_run_again_gives_the_same_bytes(
+    tiny, tmp_path, environment, undisturbed
+):
+    out = tmp_path / "killed"
+    # few rows to a shard, so that there is a middle
+    driver = subprocess.Popen(
+        [*PROGRAM, tiny, "--out", str(out), "--engine.workers", "1"],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    receipts = out / "dataset" / "receipts"
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and driver.poll() is None:
+        if receipts.is_dir() and any(receipts.iterdir()):
+            break
+        time.sleep(0.01)
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+    left = Dataset(str(out / "dataset"))
+    assert 0 < left.rows < 240, "the kill came too late or too early to show anything"
+    left.read(["index"])  # what has a receipt is whole
+    done = generate(tiny, out, environment)
+    assert done.returncode == 0, done.stderr
+    assert digests(out / "dataset") == digests(undisturbed)
+
+
+def test_progress_is_json_lines_where_there_is_no_terminal(tiny, tmp_path, environment):
+    done = generate(tiny, tmp_path / "out", environment)
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    assert lines[-1]["state"] == "done"
+    assert lines[-1]["done"] == lines[-1]["total"] == 240
+    assert lines[-1]["notes"]["points no_face"] > 0
+    assert "240 rows" in done.stdout
+
+
+def test_what_a_worker_cannot_write_ends_the_run_with_one_line(tiny, tmp_path, environment):
+    out = tmp_path / "out"
+    target = out / "dataset" / "data"
+    target.parent.mkdir(parents=True)
+    assert generate(tiny, out, environment, "--dataset.samples", "20").returncode == 0
+    for name in os.listdir(target):
+        (target / name).unlink()
+    target.rmdir()
+    target.write_bytes(b"a file where the folder should be")
+    for name in os.listdir(out / "dataset" / "receipts"):
+        (out / "dataset" / "receipts" / name).unlink()
+    done = generate(tiny, out, environment, "--dataset.samples", "20")
+    assert done.returncode == 1
+    errors = [line for line in done.stderr.splitlines() if not line.startswith("{")]
+    assert len(errors) == 1 and "a file stands where a folder should be" in errors[0], done.stderr
+    assert target.read_bytes() == b"a file where the folder should be"

@@ -1,0 +1,92 @@
+"""The whole chain on a real Ray, from settings to catalogue and report."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from storage.catalog import Catalog
+from tests.examples.points import MODES, PointsGenerator
+
+pytestmark = pytest.mark.ray
+ROOT = Path(__file__).parents[2]
+
+
+def mine(tiny, environment, *words) -> subprocess.CompletedProcess:
+    command = [sys.executable, str(ROOT / "jobs" / "mine_directions.py"), "--config", tiny, *words]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+
+
+@pytest.fixture
+def run(tiny, environment) -> dict:
+    done = mine(tiny, environment)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_the_run_says_where_everything_lies_and_it_is_there(run):
+    assert run["rows"] == 240
+    assert run["directions"] == 16
+    assert run["failures"] == {}
+    cards = Catalog(run["catalog"]).cards()
+    assert len(cards) == 16
+    assert "re-scoring" in Path(run["report"]).read_text().lower()
+
+
+def test_it_finds_the_planted_directions(run):
+    truth = dict(zip(MODES, PointsGenerator().truth_rows, strict=True))
+    cards = Catalog(run["catalog"])
+    for attribute, direction in truth.items():
+        card = cards.best(attribute, space="w", by="effect", method="ridge")
+        assert float(card.vector @ direction) > 0.98  # under 11.5 degrees apart
+        own = card.response(attribute)
+        # one unit of w is one unit of the attribute, which the image shows to 16 bits
+        assert own.low - 0.1 <= 1.0 <= own.high + 0.1
+
+
+def test_a_rerun_publishes_nothing_twice_and_makes_the_same_directions(run, tiny, environment):
+    again = mine(tiny, environment, "--engine.workers", "1")
+    assert again.returncode == 0, again.stderr
+    catalog = Catalog(run["catalog"])
+    assert {card.version for card in catalog.cards(all_versions=True)} == {1}
+
+
+def test_one_and_two_workers_agree(run, tiny, tmp_path, environment):
+    out = str(tmp_path / "one")
+    done = mine(tiny, environment, "--engine.workers", "1", "--out", out)
+    assert done.returncode == 0, done.stderr
+    two = {card.lineage: card for card in Catalog(run["catalog"]).cards()}
+    one = {card.lineage: card for card in Catalog(f"{out}/catalog").cards()}
+    assert one.keys() == two.keys()
+    for lineage, card in one.items():
+        np.testing.assert_allclose(card.vector, two[lineage].vector, atol=1e-6)
+        assert card.responses == pytest.approx(two[lineage].responses) or all(
+            a.per_step == pytest.approx(b.per_step, rel=1e-4, abs=1e-6)
+            for a, b in zip(card.responses, two[lineage].responses, strict=True)
+        )
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--mining.attributes", "smle"], "unknown attribute 'smle'; did you mean 'smile'"),
+        (["--mining.methods.rigde.penalty", "1"], "unknown method 'rigde'; did you mean 'ridge'"),
+        (["--mining.methods.svm.share", "0.9"], "share is 0.9"),
+        (["--mining.landmarks", "points_yaw"], "expected (L, 2)"),
+        (["--mining.regressor.preset", "papr"], "did you mean 'paper'"),
+        (["--evaluation.steps", "[0.0, 1.0]"], "none of them 0"),
+        (["--generator.name", "hed"], "unknown generator 'hed'; did you mean 'head'"),
+        (["--catalog", "/proc/nowhere/catalog"], "cannot be written"),
+    ],
+)
+def test_a_mistake_is_told_before_anything_is_made(tiny, tmp_path, environment, words, said):
+    done = mine(tiny, environment, *words)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not list((tmp_path / "out").rglob("*.parquet"))

@@ -1,0 +1,107 @@
+"""Many publishers at once, and one that is killed."""
+
+from __future__ import annotations
+
+import multiprocessing
+import subprocess
+import sys
+import time
+from multiprocessing.queues import Queue
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+
+import pytest
+
+from storage.catalog import Catalog, Publication
+from tests.storage.sample_cards import sample_card
+
+PUBLISHERS = 8
+ROUNDS = 3  # each on a catalogue that nobody has created yet
+
+
+def publish_at_once(folder: str, worker: int, ready: Barrier, results: Queue) -> None:
+    """Per round: publish what only this worker has, and what its neighbour publishes too."""
+    for round_ in range(ROUNDS):
+        catalog = Catalog(f"{folder}/{round_}")
+        own = [sample_card(100 * worker + index) for index in range(3)]
+        shared = [sample_card(1000 + worker // 2)]
+        ready.wait(60)
+        try:
+            results.put((round_, catalog.publish(shared), catalog.publish(own)))
+        except Exception as error:
+            results.put((round_, error, error))
+
+
+@pytest.fixture(scope="module")
+def raced(tmp_path_factory):
+    """The catalogues' folder and what each publisher was told, by round."""
+    folder = tmp_path_factory.mktemp("raced")
+    context = multiprocessing.get_context("spawn")
+    ready, results = context.Barrier(PUBLISHERS), context.Queue()
+    workers = [
+        context.Process(target=publish_at_once, args=(str(folder), worker, ready, results))
+        for worker in range(PUBLISHERS)
+    ]
+    for worker in workers:
+        worker.start()
+    told: list[list[tuple[Publication, Publication]]] = [[] for _ in range(ROUNDS)]
+    for _ in range(PUBLISHERS * ROUNDS):
+        round_, shared, own = results.get(timeout=120)
+        told[round_].append((shared, own))
+    for worker in workers:
+        worker.join(60)
+        assert worker.exitcode == 0
+    return folder, told
+
+
+@pytest.mark.parametrize("round_", range(ROUNDS))
+def test_publishers_at_once_lose_nothing_and_repeat_nothing(raced, round_):
+    folder, told = raced
+    shared, own = zip(*told[round_], strict=True)
+    assert all(isinstance(answer, Publication) for answer in shared + own), shared + own
+    assert all(publication.written for publication in own)
+    assert sum(publication.written for publication in shared) == PUBLISHERS // 2
+
+    table = Catalog(folder / str(round_)).table()
+    assert table.num_rows == PUBLISHERS * 3 + PUBLISHERS // 2
+    assert table["version"].to_pylist() == list(range(1, table.num_rows + 1))
+    # what each publisher was told is what every reader sees
+    rows = zip(table["publication_id"].to_pylist(), table["commit"].to_pylist(), strict=True)
+    commits = {publication.publication_id: publication.commit for publication in shared + own}
+    assert dict(rows) == commits
+    assert sorted(commits.values()) == list(range(1, PUBLISHERS + PUBLISHERS // 2 + 1))
+
+
+ENDLESS = """
+import sys
+from storage.catalog import Catalog
+from tests.storage.sample_cards import sample_card
+catalog, worker = Catalog(sys.argv[1]), int(sys.argv[2])
+for count in range(100_000):
+    catalog.publish([sample_card(10_000_000 * worker + 10 * count + k) for k in range(5)])
+"""
+
+
+def test_a_killed_publisher_leaves_a_readable_catalogue(tmp_path):
+    catalog = Catalog(tmp_path / "catalog")
+    log = Path(catalog.url, "_delta_log")
+    root = Path(__file__).parents[2]
+    for attempt in range(4):
+        seen = len(list(log.glob("*.json")))
+        publisher = subprocess.Popen(
+            [sys.executable, "-c", ENDLESS, catalog.url, str(attempt)], cwd=root
+        )
+        try:
+            deadline = time.monotonic() + 60
+            while len(list(log.glob("*.json"))) < seen + 3:
+                assert publisher.poll() is None and time.monotonic() < deadline
+                time.sleep(0.003)
+            time.sleep(0.003 * attempt)  # anywhere within a publication
+        finally:
+            publisher.kill()
+            publisher.wait()
+        table = catalog.table()  # whole publications of five, and none lost
+        assert table.num_rows % 5 == 0 and table.num_rows >= 5 * seen
+        again = catalog.publish([sample_card(50_000 + 10 * attempt + k) for k in range(5)])
+        assert again.written
+        assert catalog.get(again.direction_ids[-1]).version == table.num_rows + 5
