@@ -1,6 +1,6 @@
 # make demo   mine a direction catalogue from the embedded head generator
 # make test   the test suite;  make lint: format, lint and types;  make bench: speed and quality
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready-demo.stamp

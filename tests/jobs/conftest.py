@@ -27,12 +27,23 @@ TINY = {
 }
 
 
+def write_tiny(folder: Path) -> str:
+    """The path of a settings file for a tiny run into folder/out."""
+    path = folder / "tiny.yaml"
+    path.write_text(yaml.safe_dump({**TINY, "out": str(folder / "out")}))
+    return str(path)
+
+
 @pytest.fixture
 def tiny(tmp_path) -> str:
-    """The path of a settings file for a tiny run into tmp_path/out."""
-    path = tmp_path / "tiny.yaml"
-    path.write_text(yaml.safe_dump({**TINY, "out": str(tmp_path / "out")}))
-    return str(path)
+    """As `write_tiny`, for one test alone."""
+    return write_tiny(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def shared_tiny(tmp_path_factory) -> str:
+    """As `write_tiny`, for all tests of a file."""
+    return write_tiny(tmp_path_factory.mktemp("run"))
 
 
 @pytest.fixture(scope="session")

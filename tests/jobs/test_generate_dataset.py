@@ -36,11 +36,12 @@ def generate(tiny, out, environment, *words, **kwargs) -> subprocess.CompletedPr
     )
 
 
-@pytest.fixture
-def undisturbed(tiny, tmp_path, environment) -> Path:
-    done = generate(tiny, tmp_path / "undisturbed", environment)
+@pytest.fixture(scope="module")
+def undisturbed(shared_tiny, tmp_path_factory, environment) -> Path:
+    out = tmp_path_factory.mktemp("undisturbed")
+    done = generate(shared_tiny, out, environment)
     assert done.returncode == 0, done.stderr
-    return tmp_path / "undisturbed" / "dataset"
+    return out / "dataset"
 
 
 def test_one_worker_split_stages_and_a_rerun_give_the_same_bytes(

@@ -22,9 +22,9 @@ def mine(tiny, environment, *words) -> subprocess.CompletedProcess:
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
 
 
-@pytest.fixture
-def run(tiny, environment) -> dict:
-    done = mine(tiny, environment)
+@pytest.fixture(scope="module")
+def run(shared_tiny, environment) -> dict:
+    done = mine(shared_tiny, environment)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -49,8 +49,8 @@ def test_it_finds_the_planted_directions(run):
         assert own.low - 0.1 <= 1.0 <= own.high + 0.1
 
 
-def test_a_rerun_publishes_nothing_twice_and_makes_the_same_directions(run, tiny, environment):
-    again = mine(tiny, environment, "--engine.workers", "1")
+def test_a_rerun_publishes_nothing_twice(run, shared_tiny, environment):
+    again = mine(shared_tiny, environment)
     assert again.returncode == 0, again.stderr
     catalog = Catalog(run["catalog"])
     assert {card.version for card in catalog.cards(all_versions=True)} == {1}
