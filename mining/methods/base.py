@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -54,3 +54,29 @@ def check_pairs(who: str, latents: NDArray, scores: NDArray, least: int = 2) -> 
     if np.ptp(scores) == 0:
         raise InputError(f"{who}: all {len(scores)} scores are {scores[0]:g}; nothing to learn.")
     return latents, scores
+
+
+def own_order(latents: Array) -> NDArray[np.int64]:
+    """An order of the rows that is a function of the rows alone: sorted by their first numbers.
+
+    Seeded splits start from it, so that shuffled input gives the same split.
+    """
+    return np.lexsort(latents.T[:3][::-1])
+
+
+def principal_axes(centred: Array) -> tuple[Array, Array]:
+    """Eigenvalues (R,) and eigenvectors (D, R) of X'X for X (N, D), R = min(N, D).
+
+    Through the D x D matrix for many rows, through X's singular vectors where D is larger (W+).
+    """
+    if len(centred) >= centred.shape[1]:
+        energy, axes = np.linalg.eigh(centred.T @ centred)
+        return np.maximum(energy, 0), axes
+    _, sizes, rows = np.linalg.svd(centred, full_matrices=False)
+    return sizes**2, rows.T
+
+
+def row_parts(rows: Array, size: int = 8192) -> Iterator[Array]:
+    """The rows in parts of at most `size`, at least one part, so that memory stays bounded."""
+    for start in range(0, max(len(rows), 1), size):
+        yield rows[start : start + size]

@@ -71,6 +71,19 @@ def test_one_and_two_workers_agree(run, tiny, tmp_path, environment):
         )
 
 
+def test_a_corrupt_shard_ends_the_run_with_its_name(tiny, tmp_path, environment):
+    assert mine(tiny, environment, "--dataset.samples", "40").returncode == 0
+    shard = tmp_path / "out" / "dataset" / "data" / "train-00001-of-00002.parquet"
+    data = bytearray(shard.read_bytes())
+    data[100] ^= 1
+    shard.write_bytes(bytes(data))
+    done = mine(tiny, environment, "--dataset.samples", "40")
+    assert done.returncode == 1
+    (line,) = [line for line in done.stderr.splitlines() if not line.startswith("{")]
+    assert shard.name in line and "checksum" in line
+    assert shard.read_bytes() == bytes(data)
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -1,0 +1,94 @@
+"""Robust PCA: a matrix as low rank plus sparse, by principal component pursuit."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.errors import InputError
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class RobustPcaConfig:
+    """Settings of `robust_pca`."""
+
+    sparsity: float | None = None  # lambda; None: 1 / sqrt(max(m, n))
+    tolerance: float = 1e-7  # on |D - L - S|_F / |D|_F
+    iterations: int = 5000  # at most
+    growth: float = 1.01  # of mu per iteration; 1 keeps it fixed, as in the source
+
+    def __post_init__(self) -> None:
+        if self.sparsity is not None and not self.sparsity > 0:
+            raise InputError(f"robust_pca: sparsity is {self.sparsity}, expected above 0, or None.")
+        if not (self.tolerance > 0 and self.iterations >= 1):
+            raise InputError("robust_pca: tolerance and iterations must be positive.")
+        if not 1 <= self.growth <= 2:
+            raise InputError(f"robust_pca: growth is {self.growth}, expected in [1, 2].")
+
+
+@dataclass(frozen=True)
+class RobustPca:
+    """D = low_rank + sparse, up to the residual."""
+
+    low_rank: Array  # (m, n)
+    sparse: Array  # (m, n)
+    rank: int  # of low_rank
+    iterations: int
+    residual: float  # |D - L - S|_F / |D|_F
+    converged: bool  # the residual reached the tolerance
+
+    def component(self) -> tuple[Array, float]:
+        """The first right singular vector of low_rank (n,), and its share of the energy.
+
+        No mean is taken off: the caller centres the matrix where it means to.
+        """
+        _, sizes, rows = np.linalg.svd(self.low_rank, full_matrices=False)
+        return rows[0], float(sizes[0] ** 2 / max((sizes**2).sum(), 1e-300))
+
+
+def robust_pca(matrix: Array, config: RobustPcaConfig = RobustPcaConfig()) -> RobustPca:
+    """Split D into low rank and sparse: min |L|_* + lambda |S|_1 subject to L + S = D.
+
+    Alternating directions on the augmented Lagrangian from mu = mn / (4 sum |D|) on:
+    L = shrink the singular values of D - S + Y/mu by 1/mu; S = shrink the entries of
+    D - L + Y/mu by lambda/mu; Y += mu (D - L - S); until |D - L - S|_F <= tolerance |D|_F.
+    A fixed mu takes thousands of iterations on anchors that hardly differ in direction; growing
+    by 1 % an iteration it takes about 300 and ends within 1e-6 of the same objective (by 20 % it
+    does not). Where the iterations run out, `converged` is False and a RuntimeWarning says so.
+    Source: Candes, Li, Ma & Wright (2011), arXiv:0912.3599, algorithm 1 (fixed mu); Lin, Chen &
+    Ma (2010), arXiv:1009.5055, section 3 (growing mu).
+
+    Args:
+        matrix: (m, n), finite, not all zero.
+
+    Raises:
+        InputError: the matrix is not two-dimensional, not finite, or all zero.
+    """
+    data = np.asarray(matrix, np.float64)
+    if data.ndim != 2 or not np.isfinite(data).all() or not data.any():
+        raise InputError(f"robust_pca: a matrix of {data.shape} came that is not finite or is 0.")
+    weight = config.sparsity or 1 / np.sqrt(max(data.shape))
+    mu = data.size / (4 * np.abs(data).sum())
+    norm = np.linalg.norm(data)
+    sparse, dual = np.zeros_like(data), np.zeros_like(data)
+    low, rank, residual, step = data, 0, np.inf, 0
+    while step < config.iterations and residual > config.tolerance:
+        left, sizes, right = np.linalg.svd(data - sparse + dual / mu, full_matrices=False)
+        sizes = np.maximum(sizes - 1 / mu, 0)
+        low, rank = (left * sizes) @ right, int((sizes > 0).sum())
+        rest = data - low + dual / mu
+        sparse = np.sign(rest) * np.maximum(np.abs(rest) - weight / mu, 0)
+        gap = data - low - sparse
+        dual += mu * gap
+        mu *= config.growth
+        residual, step = float(np.linalg.norm(gap) / norm), step + 1
+    converged = residual <= config.tolerance
+    if not converged:
+        message = f"robust_pca: residual {residual:.2g} after {step} iterations, not converged."
+        warnings.warn(message, RuntimeWarning, stacklevel=2)
+    return RobustPca(low, sparse, rank, step, residual, converged)

@@ -1,0 +1,125 @@
+"""The sparse 3-D shape model that NRSfM recovers: q -> landmarks, and landmarks -> q."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mining.methods.camera import component_names, euler_angles, image_points, split_cameras
+from schemas.errors import InputError
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ShapeModel:
+    """Rank-one shape model: R(q) = K [I|0] R(theta) (B_0 + sum_k alpha_k d_k b_k') + t 1'.
+
+    Source: Haas, Grasshof & Brandt (2022), arXiv:2211.07195, equations (2), (9) and (11).
+    The rows b_k are orthonormal and orthogonal to B_0's rows and to 1, so t is the centroid.
+    """
+
+    mean_shape: Array  # (3, L) B_0 in fractions of the image: x right, y down, z away
+    basis: Array  # (K, L) rows b_k
+    modes: Array  # (K, 3) unit vectors d_k
+    codes: Array  # (N, 8 + K) q of the rows it was fitted to, their cameras held at M_0
+    objective: float  # equation (10) without its penalty, which is 0: the d_k are unit vectors
+    relative_residual: float  # |X - R(q)|_F / |X - t|_F over the rows it was fitted to
+    rms: float  # root mean square of |x - R(q)| per landmark, in fractions of the image
+    rank_share: float  # share of |X - t|_F^2 inside the 3 + K kept singular vectors
+    metric: bool  # the metric upgrade was positive definite, so that angles are angles
+
+    @property
+    def components(self) -> int:
+        """K, the number of non-rigid modes."""
+        return len(self.basis)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of q's numbers: k11, k12, k22, pitch, yaw, roll, alpha_0, ..., t_x, t_y."""
+        return component_names(self.components)
+
+    def project(self, q: Array) -> Array:
+        """Equation (2): (N, 8 + K) -> (N, L, 2) landmarks as fractions of the image."""
+        q = np.asarray(q, np.float64)
+        if q.ndim != 2 or q.shape[1] != 8 + self.components:
+            raise InputError(f"nrsfm: q is {q.shape}, expected (N, {8 + self.components}).")
+        return np.stack(image_points(q, self.mean_shape, self.basis, self.modes), axis=2)
+
+    def fit(self, landmarks: Array, sweeps: int = 300, tolerance: float = 1e-9) -> Array:
+        """Equation (11): the q that brings R(q) nearest to each new set of landmarks.
+
+        Orthogonality splits the objective: t is the centroid, and the cameras M and alpha see
+        the landmarks only through X B_0' and X b_k. The two are solved for in turn, each in
+        closed form, from the rigid fit on, so the residual never grows; a sweep that lowers the
+        sum of squares by less than `tolerance` of itself is the last.
+
+        Args:
+            landmarks: (N, L, 2) in [0, 1].
+
+        Returns:
+            (N, 8 + K) codes.
+
+        Raises:
+            InputError: the shape is wrong or a value is not finite.
+        """
+        landmarks = check_landmarks(landmarks, self.mean_shape.shape[1])
+        shift = landmarks.mean(axis=1)
+        centred = landmarks - shift[:, None]
+        frame, upper = np.linalg.qr(self.mean_shape.T)
+        rigid = np.einsum("nlc,li->nci", centred, frame)
+        bent = np.einsum("nlc,kl->nck", centred, self.basis)
+        cameras = np.linalg.solve(upper, rigid.transpose(0, 2, 1)).transpose(0, 2, 1)
+        alpha = amplitudes(cameras, self.modes, bent)
+        last = np.inf
+        for _ in range(sweeps):
+            solid = alpha[:, None, :] * self.modes.T
+            gram = upper.T @ upper + solid @ solid.transpose(0, 2, 1)
+            right = rigid @ upper + bent @ solid.transpose(0, 2, 1)
+            cameras = np.linalg.solve(gram, right.transpose(0, 2, 1)).transpose(0, 2, 1)
+            alpha = amplitudes(cameras, self.modes, bent)
+            loss = float(((rigid - cameras @ upper.T) ** 2).sum())
+            loss += float(((bent - alpha[:, None] * (cameras @ self.modes.T)) ** 2).sum())
+            if last - loss <= tolerance * loss:
+                break
+            last = loss
+        return codes_from(cameras, alpha, shift)
+
+    def residuals(self, landmarks: Array, q: Array) -> Array:
+        """(N,) root mean square distance of the landmarks from R(q), in fractions of the image."""
+        gaps = self.project(q) - landmarks
+        return np.sqrt((gaps**2).sum(axis=2).mean(axis=1))
+
+
+def check_landmarks(landmarks: Array, count: int | None = None) -> Array:
+    """Landmarks (N, L, 2) as finite float64; `count` is the expected L where it is known."""
+    landmarks = np.asarray(landmarks, np.float64)
+    wanted = f"(N, {count or 'L'}, 2)"
+    if landmarks.ndim != 3 or landmarks.shape[2] != 2:
+        raise InputError(f"nrsfm: landmarks are {landmarks.shape}, expected {wanted}.")
+    if count is not None and landmarks.shape[1] != count:
+        raise InputError(f"nrsfm: landmarks are {landmarks.shape}, expected {wanted}.")
+    if not np.isfinite(landmarks).all():
+        rows = int((~np.isfinite(landmarks).all(axis=(1, 2))).sum())
+        raise InputError(f"nrsfm: {rows} of {len(landmarks)} rows hold NaN; drop them first.")
+    return landmarks
+
+
+def amplitudes(cameras: Array, modes: Array, bent: Array) -> Array:
+    """alpha_nk = (M_n d_k)'y_nk / |M_n d_k|^2, and 0 where the camera looks along d_k.
+
+    Args:
+        cameras: (N, 2, 3). modes: (K, 3). bent: (N, 2, K), y_nk = X_n b_k.
+    """
+    seen = cameras @ modes.T
+    size = (seen**2).sum(axis=1)
+    floor = 1e-12 * (cameras**2).sum(axis=(1, 2))[:, None]
+    return (seen * bent).sum(axis=1) / np.where(size > floor, size, np.inf)
+
+
+def codes_from(cameras: Array, alpha: Array, shift: Array) -> Array:
+    """(N, 2, 3), (N, K), (N, 2) -> q (N, 8 + K)."""
+    k, rotations = split_cameras(cameras)
+    return np.concatenate([k, euler_angles(rotations), alpha, shift], axis=1)

@@ -1,0 +1,200 @@
+"""One contract for every mining method: planted directions, shapes, signs, slopes, refusals."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+
+from mining.methods.base import Direction
+from mining.methods.camera import image_points
+from mining.methods.control import fit_control
+from mining.methods.nrsfm import NrsfmConfig
+from mining.methods.registry import (
+    CONFIGS,
+    CONTROL_METHODS,
+    METHODS,
+    SCORE_METHODS,
+    load_method,
+    make_config,
+    needs_control,
+)
+from mining.methods.regressor import RegressorConfig
+from schemas.errors import InputError
+
+ROWS, WIDTH, POINTS, SLOPE = 800, 16, 24, 5.0
+SETTINGS = {"svm": {"share": 0.3, "cost": 0.05}}
+
+
+@dataclasses.dataclass(frozen=True)
+class Planted:
+    """Latents whose first orthonormal direction turns a head, the second opens its mouth."""
+
+    latents: np.ndarray
+    truth: np.ndarray  # (2, WIDTH)
+    scores: tuple[np.ndarray, np.ndarray]
+    control: object
+
+
+@pytest.fixture(scope="module")
+def planted() -> Planted:
+    rng = np.random.default_rng(1)
+    truth = np.linalg.qr(rng.normal(size=(WIDTH, 4)))[0].T
+    latents = rng.normal(size=(ROWS, WIDTH)) * np.linspace(0.6, 1.4, WIDTH)  # not white
+    place = latents @ truth.T
+    shape = 0.15 * rng.normal(size=(3, POINTS))
+    bend = np.linalg.qr(np.c_[np.ones(POINTS), shape.T, rng.normal(size=POINTS)])[0][:, -1:].T
+    q = np.zeros((ROWS, 9))
+    q[:, [0, 2]] = 1.0
+    q[:, 3:6] = 0.05 * rng.normal(size=(ROWS, 3)) * [1, 0, 1]
+    q[:, 4] = np.radians(SLOPE * place[:, 0])
+    q[:, 6] = 0.1 * place[:, 1]
+    q[:, 7:] = 0.5 + 0.02 * place[:, 2:]
+    shape -= shape.mean(axis=1, keepdims=True)
+    x, y = image_points(q, shape, bend, np.array([[0.0, 1.0, 0.0]]))
+    landmarks = np.stack([x, y], axis=2) + 1e-4 * rng.normal(size=(ROWS, POINTS, 2))
+    control = fit_control(
+        latents,
+        landmarks,
+        NrsfmConfig(components=1),
+        RegressorConfig(hidden=(64, 64), weight_decay=0.01, epochs=60),
+    )
+    noise = 0.1 * rng.normal(size=(2, ROWS))
+    scores = tuple(SLOPE * place[:, i] + noise[i] for i in range(2))
+    return Planted(latents, truth, scores, control)
+
+
+def mine(name: str, planted: Planted, latents=None, scores=None) -> Direction:
+    latents = planted.latents if latents is None else latents
+    scores = planted.scores[0] if scores is None else scores
+    before = (planted.control,) if needs_control(name) else ()
+    return load_method(name)(*before, latents, scores, make_config(name, **SETTINGS.get(name, {})))
+
+
+every_method = pytest.mark.parametrize("name", METHODS)
+
+
+@every_method
+@pytest.mark.parametrize("attribute", [0, 1])
+def test_finds_a_planted_direction_and_its_slope(name, attribute, planted):
+    found = mine(name, planted, scores=planted.scores[attribute])
+    assert found.vector @ planted.truth[attribute] > 0.97  # under 14.1 degrees apart
+    assert found.slope == pytest.approx(SLOPE, rel=0.04)
+
+
+@every_method
+def test_returns_a_unit_vector_with_finite_evidence(name, planted):
+    found = mine(name, planted)
+    assert found.method == name
+    assert found.vector.shape == (WIDTH,)
+    assert found.vector.dtype == np.float64
+    assert np.linalg.norm(found.vector) == pytest.approx(1, abs=1e-12)
+    assert found.evidence
+    assert all(math.isfinite(value) for value in found.evidence.values())
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        found.slope = 0.0
+
+
+@every_method
+def test_row_order_does_not_matter(name, planted, rng):
+    order = rng.permutation(ROWS)
+    first = mine(name, planted)
+    second = mine(name, planted, planted.latents[order], planted.scores[0][order])
+    np.testing.assert_allclose(second.vector, first.vector, atol=1e-6)
+    assert second.slope == pytest.approx(first.slope, rel=1e-6)
+
+
+@every_method
+def test_the_same_input_gives_the_same_bits(name, planted):
+    first, second = mine(name, planted), mine(name, planted)
+    assert first.vector.tobytes() == second.vector.tobytes()
+    assert first.evidence == second.evidence
+
+
+@every_method
+def test_negated_scores_flip_the_vector(name, planted):
+    first, second = mine(name, planted), mine(name, planted, scores=-planted.scores[0])
+    np.testing.assert_allclose(second.vector, -first.vector, atol=1e-5)
+    assert second.slope == pytest.approx(first.slope, rel=1e-5)
+
+
+@every_method
+def test_scaled_and_shifted_scores_scale_the_slope_alone(name, planted):
+    first, second = mine(name, planted), mine(name, planted, scores=40 * planted.scores[0] + 7)
+    np.testing.assert_allclose(second.vector, first.vector, atol=1e-5)
+    assert second.slope == pytest.approx(40 * first.slope, rel=1e-5)
+
+
+@every_method
+def test_leaves_its_input_alone(name, planted):
+    latents, scores = planted.latents.copy(), planted.scores[0].copy()
+    mine(name, planted, latents, scores)
+    np.testing.assert_array_equal(latents, planted.latents)
+    np.testing.assert_array_equal(scores, planted.scores[0])
+
+
+@every_method
+def test_errors_name_both_shapes(name, planted):
+    with pytest.raises(InputError, match=rf"\({ROWS}, {WIDTH}\).*\({ROWS - 1},\)"):
+        mine(name, planted, scores=planted.scores[0][1:])
+    with pytest.raises(InputError, match=rf"\({ROWS},\).*\({ROWS},\)"):
+        mine(name, planted, latents=planted.latents[:, 0])
+
+
+@every_method
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_refuses_what_is_not_finite(name, value, planted):
+    scores, latents = planted.scores[0].copy(), planted.latents.copy()
+    scores[3] = latents[4, 1] = value
+    with pytest.raises(InputError, match="NaN"):
+        mine(name, planted, scores=scores)
+    with pytest.raises(InputError, match="NaN"):
+        mine(name, planted, latents=latents)
+
+
+@every_method
+def test_refuses_constant_scores_and_too_few_rows(name, planted):
+    with pytest.raises(InputError, match="nothing to learn"):
+        mine(name, planted, scores=np.full(ROWS, 3.0))
+    with pytest.raises(InputError, match="at least"):
+        mine(name, planted, planted.latents[:2], planted.scores[0][:2])
+
+
+@every_method
+def test_settings_are_frozen_and_checked(name):
+    config = make_config(name)
+    assert dataclasses.is_dataclass(config)
+    assert hash(config) == hash(make_config(name))
+    field = dataclasses.fields(config)[0].name
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(config, field, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("ridge", {"penalty": 0.0}),
+        ("svm", {"share": 0.6}),
+        ("svm", {"train": 1.0}),
+        ("svm", {"cost": 0.0}),
+        ("robust_pca", {"degrees": 1}),
+        ("robust_pca", {"spread": 0.0}),
+        ("robust_pca", {"tolerance": 0.0}),
+    ],
+)
+def test_refuses_settings_out_of_range(name, settings):
+    with pytest.raises(InputError, match=name):
+        make_config(name, **settings)
+
+
+def test_registries_agree():
+    assert set(CONFIGS) == set(METHODS) == set(SCORE_METHODS) | set(CONTROL_METHODS)
+    assert not set(SCORE_METHODS) & set(CONTROL_METHODS)
+    assert [needs_control(name) for name in ("ridge", "nrsfm")] == [False, True]
+
+
+def test_an_unknown_name_is_refused_with_the_nearest():
+    with pytest.raises(InputError, match="did you mean 'ridge'"):
+        load_method("rigde")

@@ -1,0 +1,230 @@
+"""The regressor: what it learns, its derivatives, its repeatability, its refusals."""
+
+from __future__ import annotations
+
+import dataclasses
+import pickle
+
+import numpy as np
+import pytest
+import torch
+
+from mining.methods.nrsfm import NrsfmConfig, fit_nrsfm
+from mining.methods.regressor import (
+    PRESETS,
+    Regressor,
+    RegressorConfig,
+    train_regressor,
+    whitening,
+)
+from mining.methods.shape_model import ShapeModel
+from schemas.errors import InputError, RunError
+
+ROWS, WIDTH, POINTS = 400, 12, 20
+QUICK = RegressorConfig(hidden=(48, 48), epochs=25, weight_decay=0.01)
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    latents: np.ndarray
+    landmarks: np.ndarray
+    model: ShapeModel
+
+
+@pytest.fixture(scope="module")
+def task() -> Task:
+    """Landmarks that are a smooth function of the first four numbers of the latent."""
+    rng = np.random.default_rng(3)
+    latents = rng.normal(size=(ROWS, WIDTH))
+    solid = 0.15 * rng.normal(size=(3, POINTS))
+    pitch, yaw = 0.2 * latents[:, 0], 0.3 * latents[:, 1]
+    turns = np.stack(
+        [
+            np.stack([np.cos(yaw), np.sin(yaw) * np.sin(pitch), np.sin(yaw) * np.cos(pitch)], 1),
+            np.stack([0 * yaw, np.cos(pitch), -np.sin(pitch)], 1),
+        ],
+        axis=1,
+    )
+    points = turns @ solid + 0.5 + 0.03 * latents[:, 2:4, None]
+    points = points + 5e-4 * rng.normal(size=points.shape)
+    landmarks = points.transpose(0, 2, 1)
+    return Task(latents, landmarks, fit_nrsfm(landmarks, NrsfmConfig(components=2)))
+
+
+def train(task: Task, config=QUICK, order=slice(None)) -> Regressor:
+    return train_regressor(
+        task.latents[order],
+        task.model.codes[order],
+        task.model,
+        task.landmarks[order],
+        config,
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(task) -> Regressor:
+    return train(task)
+
+
+def test_predicts_landmarks_through_the_shape_model(task, trained):
+    gaps = task.model.project(trained.predict(task.latents)) - task.landmarks
+    assert (gaps**2).mean() < 0.05 * task.landmarks.var(axis=0).mean()
+
+
+def test_keeps_loss_curves_and_the_best_epoch(task, trained):
+    curves = (trained.train_loss, trained.held_out_loss, trained.held_out_landmarks)
+    assert len({len(curve) for curve in curves}) == 1
+    assert trained.best_epoch == int(np.argmin(trained.held_out_loss))
+    assert trained.train_loss[-1] < 0.5 * trained.train_loss[0]
+    assert trained.held_out_landmarks[trained.best_epoch] < 0.1 * task.landmarks.var(axis=0).mean()
+
+
+def test_equation_12_alone_is_the_mean_over_the_coordinates(task):
+    config = dataclasses.replace(QUICK, code_weight=0.0, epochs=2)
+    alone = train(task, config)
+    assert alone.held_out_loss == alone.held_out_landmarks
+    # nothing learnt yet in the first epoch's mean: near the landmarks' own variance
+    assert alone.train_loss[0] < 3 * task.landmarks.var(axis=0).mean()
+
+
+def test_stops_early_only_where_told(task):
+    patient = train(task, dataclasses.replace(QUICK, learning_rate=0.02, epochs=30, patience=2))
+    assert len(patient.train_loss) < 30
+    assert len(patient.train_loss) == patient.best_epoch + 3
+    forced = train(task, dataclasses.replace(QUICK, learning_rate=0.02, epochs=12, patience=None))
+    assert len(forced.train_loss) == 12
+
+
+def test_jacobian_is_the_derivative_and_pullback_its_product(task, trained, rng):
+    at, step = task.latents[:6], 1e-6
+    jacobian = trained.jacobian(at)
+    assert jacobian.shape == (6, 10, WIDTH)
+    assert jacobian.dtype == np.float64
+    for axis in range(WIDTH):
+        move = step * np.eye(WIDTH)[axis]
+        slope = (trained.predict(at + move) - trained.predict(at - move)) / (2 * step)
+        np.testing.assert_allclose(jacobian[:, :, axis], slope, atol=1e-6)
+    weights = rng.normal(size=10)
+    expected = np.einsum("q,nqd->nd", weights, jacobian)
+    np.testing.assert_allclose(trained.pullback(at, weights), expected, atol=1e-12)
+
+
+def test_agrees_with_torch(task, trained):
+    layers = []
+    for weight, bias in zip(trained.weights, trained.biases, strict=True):
+        layer = torch.nn.Linear(weight.shape[1], weight.shape[0], dtype=torch.float64)
+        layer.weight.data, layer.bias.data = torch.from_numpy(weight), torch.from_numpy(bias)
+        layers += [layer, torch.nn.ReLU()]
+    network = torch.nn.Sequential(*layers[:-1])
+    x = torch.from_numpy(task.latents - trained.centre)
+    expected = network(x).detach().numpy() * trained.spread + trained.mean
+    np.testing.assert_allclose(trained.predict(task.latents), expected, atol=1e-12)
+
+
+def test_threads_and_row_order_do_not_matter_and_threads_come_back(task, trained, rng):
+    before = torch.get_num_threads()
+    order = rng.permutation(ROWS)
+    try:
+        torch.set_num_threads(2)
+        other = train(task, order=order)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    for first, second in zip(trained.weights, other.weights, strict=True):
+        np.testing.assert_allclose(second, first, atol=1e-9)
+    assert other.best_epoch == trained.best_epoch
+
+
+def test_does_not_touch_the_global_random_state(task):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    train(task, dataclasses.replace(QUICK, epochs=1))
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_seeds_differ(task, trained):
+    other = train(task, dataclasses.replace(QUICK, seed=1))
+    assert abs(other.weights[0] - trained.weights[0]).max() > 1e-3
+
+
+def test_many_rows_are_predicted_in_parts(task, trained):
+    many = np.tile(task.latents, (25, 1))
+    np.testing.assert_allclose(trained.predict(many)[-ROWS:], trained.predict(task.latents))
+    assert trained.predict(task.latents[:0]).shape == (0, 10)
+
+
+def test_whitening_evens_out_the_spreads_and_keeps_the_axes(rng):
+    axes = np.linalg.qr(rng.normal(size=(6, 6)))[0]
+    latents = 5 + (rng.normal(size=(5000, 6)) * np.geomspace(0.2, 4, 6)) @ axes.T
+    centred = latents - latents.mean(axis=0)
+    np.testing.assert_allclose(whitening(latents, 0.0)(centred), centred / centred.std())
+    white = whitening(latents, 1.0)(centred)
+    np.testing.assert_allclose(np.cov(white.T), np.eye(6), atol=1e-2)
+    half = whitening(latents, 0.5)(centred)
+    assert half.std() == pytest.approx(1)
+    spreads = (half @ axes).std(axis=0)
+    assert spreads[-1] / spreads[0] == pytest.approx(np.sqrt(4 / 0.2), rel=0.05)
+
+
+def test_trains_where_latents_have_more_numbers_than_there_are_rows(task, rng):
+    wide = np.c_[task.latents[:60], 0.1 * rng.normal(size=(60, 90))]
+    rows = (task.model.codes[:60], task.model, task.landmarks[:60])
+    found = train_regressor(wide, *rows, dataclasses.replace(QUICK, epochs=3))
+    assert found.jacobian(wide[:2]).shape == (2, 10, 102)
+    assert np.isfinite(found.predict(wide)).all()
+
+
+def test_pickles_as_arrays(task, trained):
+    again = pickle.loads(pickle.dumps(trained))
+    np.testing.assert_array_equal(again.predict(task.latents), trained.predict(task.latents))
+    assert all(isinstance(weight, np.ndarray) for weight in trained.weights)
+
+
+def test_default_has_three_hidden_layers_of_512_and_paper_its_settings(task):
+    assert PRESETS["default"].hidden == PRESETS["paper"].hidden == (512, 512, 512)
+    assert PRESETS["default"].learning_rate == 1e-3
+    assert PRESETS["default"].batch == 64
+    paper = PRESETS["paper"]
+    assert (paper.learning_rate, paper.epochs, paper.batch) == (2e-5, 50, 256)
+    assert paper.code_weight == paper.weight_decay == paper.averaging == paper.whiten == 0
+    one = train(task, dataclasses.replace(PRESETS["default"], epochs=1))
+    shapes = [weight.shape for weight in one.weights]
+    assert shapes == [(512, WIDTH), (512, 512), (512, 512), (10, 512)]
+
+
+def test_errors_name_the_shapes(task, trained):
+    with pytest.raises(InputError, match=r"\(399, 12\).*\(400, 10\).*\(400, 20, 2\)"):
+        train_regressor(task.latents[1:], task.model.codes, task.model, task.landmarks)
+    with pytest.raises(InputError, match=r"\(400, 9\)"):
+        train_regressor(task.latents, task.model.codes[:, 1:], task.model, task.landmarks)
+    with pytest.raises(InputError, match="at least 5"):
+        train(task, order=slice(4))
+    broken = task.latents.copy()
+    broken[0, 0] = np.nan
+    with pytest.raises(InputError, match="NaN"):
+        train_regressor(broken, task.model.codes, task.model, task.landmarks)
+    with pytest.raises(InputError, match=r"\(2, 5\).*\(N, 12\)"):
+        trained.predict(np.zeros((2, 5)))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"learning_rate": 0.0}, {"hidden": (8, 0)}, {"held_out": 1.0}, {"patience": 0}]
+    + [
+        {"averaging": 1.0},
+        {"whiten": 1.5},
+        {"code_weight": -1.0},
+        {"weight_decay": -1.0},
+        {"epochs": 0},
+        {"batch": 0},
+    ],
+)
+def test_refuses_settings_out_of_range(settings):
+    with pytest.raises(InputError, match=next(iter(settings))):
+        RegressorConfig(**settings)
+
+
+def test_a_loss_that_blows_up_stops_the_run(task):
+    with pytest.raises(RunError, match="not finite"):
+        train(task, dataclasses.replace(QUICK, learning_rate=1e200))

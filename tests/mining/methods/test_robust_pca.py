@@ -1,0 +1,107 @@
+"""Robust PCA: exact recovery, the micromotion acceptance test, and honesty about convergence."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mining.methods.micromotion import motion
+from mining.methods.robust_pca import RobustPca, RobustPcaConfig, robust_pca
+from schemas.errors import InputError
+
+ANCHORS, CORRUPTED, WIDTH = 12, 3, 512
+
+
+def planted_anchors(rng):
+    """Anchors minus their start: one motion by degrees, noise, and three damaged anchors."""
+    truth = rng.normal(size=WIDTH)
+    truth /= np.linalg.norm(truth)
+    degrees = np.linspace(1 / ANCHORS, 1, ANCHORS)
+    moves = 8 * degrees[:, None] * truth + 0.05 * rng.normal(size=(ANCHORS, WIDTH))
+    for row in rng.choice(ANCHORS, CORRUPTED, replace=False):
+        hit = rng.choice(WIDTH, WIDTH // 10, replace=False)
+        moves[row, hit] += 2 * rng.normal(size=len(hit))
+    return moves, degrees, truth
+
+
+def test_finds_the_motion_in_spite_of_corrupted_anchors():
+    robust, plain = [], []
+    for seed in range(20):
+        moves, degrees, truth = planted_anchors(np.random.default_rng(seed))
+        vector, _ = motion(robust_pca(moves), degrees)
+        robust.append(vector @ truth)  # signed: the degrees tell the sign
+        plain.append(abs(np.linalg.svd(moves, full_matrices=False)[2][0] @ truth))
+    assert np.mean(robust) >= 0.98
+    assert np.mean(robust) > np.mean(plain)
+
+
+def test_without_centring_the_component_is_the_face_not_its_motion(rng):
+    moves, degrees, truth = planted_anchors(rng)
+    start = 20 * rng.normal(size=WIDTH) / np.sqrt(WIDTH)
+    vector, _ = motion(robust_pca(moves + start), degrees)
+    assert vector @ truth < 0.8
+
+
+def test_recovers_a_sum_of_low_rank_and_sparse_exactly(rng):
+    low = rng.normal(size=(60, 3)) @ rng.normal(size=(3, 80))
+    sparse = np.where(rng.random((60, 80)) < 0.05, 10 * rng.normal(size=(60, 80)), 0)
+    found = robust_pca(low + sparse)
+    assert found.converged
+    assert found.rank == 3
+    np.testing.assert_allclose(found.low_rank, low, atol=1e-4)
+    np.testing.assert_allclose(found.sparse, sparse, atol=1e-4)
+
+
+def test_residual_is_relative_and_below_the_tolerance(rng):
+    moves, _, _ = planted_anchors(rng)
+    small, large = robust_pca(moves), robust_pca(1e6 * moves)
+    gap = moves - small.low_rank - small.sparse
+    assert small.residual == pytest.approx(np.linalg.norm(gap) / np.linalg.norm(moves))
+    assert small.residual <= 1e-7
+    assert small.iterations == large.iterations  # the scale of the data does not matter
+    np.testing.assert_allclose(large.low_rank, 1e6 * small.low_rank, rtol=1e-6, atol=1e-3)
+
+
+def test_a_growing_mu_ends_where_the_fixed_one_does(rng):
+    moves, _, _ = planted_anchors(rng)
+
+    def objective(found: RobustPca) -> float:
+        nuclear = np.linalg.svd(found.low_rank, compute_uv=False).sum()
+        return nuclear + abs(found.sparse).sum() / np.sqrt(WIDTH)
+
+    fixed = robust_pca(moves, RobustPcaConfig(growth=1.0))
+    growing = robust_pca(moves)
+    assert growing.iterations < fixed.iterations
+    assert objective(growing) == pytest.approx(objective(fixed), rel=1e-5)
+
+
+def test_says_when_it_did_not_converge(rng):
+    moves, _, _ = planted_anchors(rng)
+    with pytest.warns(RuntimeWarning, match="after 3 iterations, not converged"):
+        found = robust_pca(moves, RobustPcaConfig(iterations=3))
+    assert not found.converged
+    assert found.iterations == 3
+    assert found.residual > 1e-7
+
+
+def test_the_component_grows_with_the_degrees(rng):
+    moves, degrees, truth = planted_anchors(rng)
+    up, share = motion(robust_pca(moves), degrees)
+    down, _ = motion(robust_pca(moves), -degrees)
+    np.testing.assert_allclose(up, -down)
+    assert 0.5 < share <= 1
+
+
+def test_refuses_what_it_cannot_split():
+    with pytest.raises(InputError, match=r"\(3,\)"):
+        robust_pca(np.ones(3))
+    with pytest.raises(InputError, match="is 0"):
+        robust_pca(np.zeros((3, 4)))
+    with pytest.raises(InputError, match="not finite"):
+        robust_pca(np.full((3, 4), np.nan))
+    with pytest.raises(InputError, match="tolerance"):
+        RobustPcaConfig(tolerance=0)
+    with pytest.raises(InputError, match="growth is 0.5"):
+        RobustPcaConfig(growth=0.5)
+    with pytest.raises(InputError, match="sparsity is -1"):
+        RobustPcaConfig(sparsity=-1)
