@@ -1,9 +1,11 @@
 """A rigid average face: where the 68 iBUG landmarks lie on a neutral adult head, in millimetres.
 
-Distances follow the means over both sexes of Farkas (1994), Anthropometry of the Head and Face,
-appendix A: biocular width 89, intercanthal width 33, eye fissure height 11, nasal height 51,
-nasal width 33, nasal tip protrusion 20, mouth width 52, upper lip height 21, face height 117,
-width of the face 135, width of the mandible 100. Depths between them are interpolated.
+Distances are near those of adults, between the landmarks that Farkas (1994), Anthropometry of the
+Head and Face, 2nd edition, defines: biocular width 89, intercanthal width 33, nasal height 51,
+mouth width 52, nasion to chin 117. Published means (women, men) for comparison: 94 and 98, 31 to
+39 by population, 48 and 51, 52 and 56, 118 and 127 (table 9 of doi:10.1186/s40902-019-0191-7;
+PMC9029890). Only proportions matter, since the pose's distance takes up the scale. Depths are our
+own, tuned on no data.
 
 Frame: origin at the nasion, x to the right of the image, y up, z towards the viewer.
 """

@@ -201,8 +201,8 @@ MM = "mm"  # of a head with average distances between brows, nose and eye corner
 # name: (function of the frontal face (68, 2) in millimetres, unit, one sentence)
 ATTRIBUTES: dict[str, tuple[Callable[[Array], float], str, str]] = {
     "mouth_open": (mouth_open, MM, "gap between the lips, the mean of the inner and the outer one"),
-    "smile": (smile, MM, "height of the mouth's corners over its middle, plus a quarter of its width"),
-    "eye_closed": (eye_closed, MM, "minus the height of the eyes' opening, for eyes of average width"),
+    "smile": (smile, MM, "height of the mouth's corners, plus a quarter of its width"),
+    "eye_closed": (eye_closed, MM, "minus the opening of the eyes, for eyes of average width"),
     "brow_raise": (brow_raise, MM, "height of the brows over the bridge and the inner eye corners"),
     "brow_gap": (brow_gap, MM, "distance between the inner ends of the brows"),
     "mouth_width": (mouth_width, MM, "distance between the mouth's corners"),
