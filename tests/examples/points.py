@@ -90,7 +90,7 @@ class PointsExtractor:
         points = points.reshape(-1, 68, 2).astype(np.float32)
         generator = PointsGenerator()
         centred = points - points.mean(axis=1, keepdims=True)
-        amounts = centred.reshape(len(points), -1) @ _read_out(generator)
+        amounts = centred.reshape(len(points), 136) @ _read_out(generator)
         status = [self._status(row) for row in data]
         blind = np.array([s != OK for s in status])
         values: dict[str, NDArray] = {"landmarks": points, "descriptor": amounts.astype("f4")}

@@ -73,7 +73,14 @@ def wait_for(url: str, token: str, process: subprocess.Popen, log: Path) -> None
 
 def submit(env, *words) -> subprocess.CompletedProcess:
     command = [RAY, "job", "submit", "--working-dir", str(ROOT), "--", "python"]
-    return subprocess.run([*command, *words], env=env, capture_output=True, text=True, timeout=300)
+    for _ in range(20):
+        done = subprocess.run(
+            [*command, *words], env=env, capture_output=True, text=True, timeout=300
+        )
+        if "No available agent" not in done.stderr:  # the node's job agent starts last
+            break
+        time.sleep(2)
+    return done
 
 
 def test_a_submitted_run_leaves_catalogue_dataset_and_report(head, tiny, tmp_path):
