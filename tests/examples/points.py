@@ -92,7 +92,7 @@ class PointsExtractor:
         centred = points - points.mean(axis=1, keepdims=True)
         amounts = centred.reshape(len(points), 136) @ _read_out(generator)
         status = [self._status(row) for row in data]
-        blind = np.array([s != OK for s in status])
+        blind = np.array([s != OK for s in status], bool)
         values: dict[str, NDArray] = {"landmarks": points, "descriptor": amounts.astype("f4")}
         values |= {name: amounts[:, k].astype("f4") for k, name in enumerate(MODES)}
         for value in values.values():
