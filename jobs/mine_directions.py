@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jobs.cluster import ray_session
 from jobs.evaluation_stage import evaluate, rescoring_config
@@ -67,12 +67,18 @@ def run(settings: RunSettings) -> RunResult:
                 manifest, data.latents, mined.directions, settings.evaluation, settings.engine
             )
     with _timed(stages, "publish", ""):
-        cards = make_cards(settings, dataset, mined, evaluated)
-        catalog.publish(cards)
+        cards = _publish(catalog, make_cards(settings, dataset, mined, evaluated))
     report = make_report(settings, dataset, mined, evaluated, cards, stages)
     report.save(f"{out}/results")
     report_url = write_report(out)
     return RunResult(dataset, tuple(cards), mined, tuple(stages), catalog_url, report_url)
+
+
+def _publish(catalog: Catalog, cards: Sequence[DirectionCard]) -> list[DirectionCard]:
+    """Publish in one commit; the cards with the versions that they have there."""
+    catalog.publish(cards)
+    standing = {card.direction_id: card for card in catalog.cards(all_versions=True)}
+    return [replace(card, version=standing[card.direction_id].version) for card in cards]
 
 
 def catalog_of(settings: RunSettings) -> str:
