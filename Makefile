@@ -1,5 +1,6 @@
 # make demo   mine a direction catalogue from the embedded head generator
-# make test   the test suite;  make lint: format, lint and types;  make bench: speed and quality
+# make test   the test suite;  make slow: what takes minutes;  make lint: format, lint and types
+# make bench  quality and speed of the embedded head
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -7,7 +8,7 @@ READY := $(VENV)/ready-demo.stamp
 READY_DEV := $(VENV)/ready-dev.stamp
 ARGS ?=
 
-.PHONY: demo test lint bench faults slow clean
+.PHONY: demo test slow lint bench clean
 
 demo: $(READY)
 	$(BIN)/python jobs/mine_directions.py --config jobs/configs/demo.yaml $(ARGS)
@@ -16,7 +17,7 @@ test: $(READY_DEV)
 	$(BIN)/python -m pytest $(ARGS)
 
 slow: $(READY_DEV)
-	$(BIN)/python -m pytest -m "slow" $(ARGS)
+	$(BIN)/python -m pytest -m slow $(ARGS)
 
 lint: $(READY_DEV)
 	$(BIN)/ruff format --check .
@@ -29,7 +30,6 @@ bench: $(READY_DEV)
 clean:
 	rm -rf $(VENV) runs
 
-# pip's resolver sees the constraints for build and run alike; torch from the default index
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .

@@ -28,7 +28,7 @@ def mine(context: typer.Context) -> None:
     """Make the dataset where it is missing, mine, measure, publish and report."""
     from jobs import mine_directions
 
-    raise typer.Exit(mine_directions.main(context.args))
+    raise typer.Exit(guarded(mine_directions.main, context.args))
 
 
 @app.command(context_settings=PASS_ON)
@@ -36,7 +36,7 @@ def generate(context: typer.Context) -> None:
     """Make a dataset: sample, render, measure."""
     from jobs import generate_dataset
 
-    raise typer.Exit(generate_dataset.main(context.args))
+    raise typer.Exit(guarded(generate_dataset.main, context.args))
 
 
 @app.command()

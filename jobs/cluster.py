@@ -11,13 +11,18 @@ from collections.abc import Iterator
 from typing import Any
 
 from schemas import errors
-from schemas.errors import LodeError, RunError
+from schemas.errors import LodeError, LostWorkerError, RunError
 from schemas.settings import EngineSettings
 
 # the last line of a Python traceback
 RAISED = re.compile(r"^([A-Za-z_][\w.]*(?:Error|Exception)): (.*)$", re.MULTILINE)
 # every actor pool of Ray Data draws this line once (ray issue 53727)
 HARMLESS = b"has constructor arguments in the object store and max_restarts > 0"
+
+
+def on_cluster() -> bool:
+    """Whether RAY_ADDRESS names a Ray to join, as `ray job submit` makes it do."""
+    return os.environ.get("RAY_ADDRESS", "local") not in ("", "local")
 
 
 @contextlib.contextmanager
@@ -34,16 +39,17 @@ def ray_session(engine: EngineSettings) -> Iterator[None]:
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-    if os.environ.get("RAY_ADDRESS"):
-        ray.init(**quiet)
-    else:
-        ray.init(
-            address="local",
-            include_dashboard=False,
-            num_cpus=engine.workers + 1,
-            object_store_memory=engine.object_store_mb * 2**20,
-            **quiet,
-        )
+    local: dict[str, Any] = {
+        "address": "local",
+        "include_dashboard": False,
+        "num_cpus": engine.workers + 1,
+        "object_store_memory": engine.object_store_mb * 2**20,
+    }
+    try:
+        ray.init(**({} if on_cluster() else local), **quiet)
+    except (ValueError, RuntimeError, ConnectionError) as error:
+        said = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise RunError(f"Ray could not be started or joined: {said}") from error
     try:
         with _without(HARMLESS):
             yield
@@ -94,6 +100,8 @@ def plain_errors(doing: str) -> Iterator[None]:
 
 
 def _ours(error: BaseException, doing: str) -> LodeError:
+    from ray.exceptions import NodeDiedError, RayActorError, WorkerCrashedError
+
     cause = getattr(error, "cause", None)
     if isinstance(cause, LodeError):
         return type(cause)(*cause.args)
@@ -106,5 +114,7 @@ def _ours(error: BaseException, doing: str) -> LodeError:
     for kind, message in reversed(named):
         if not kind.startswith("ray."):
             return RunError(f"{doing}: {kind}: {message}")
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return RunError(f"{doing}: {lines[-1].strip() if lines else type(error).__name__}")
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if isinstance(error, RayActorError | WorkerCrashedError | NodeDiedError):
+        return LostWorkerError(f"{doing}: a worker died: {lines[0] if lines else error!r}")
+    return RunError(f"{doing}: {lines[-1] if lines else type(error).__name__}")

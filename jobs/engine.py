@@ -6,6 +6,7 @@ and whole rests on the files alone.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -78,7 +79,10 @@ def stream(
         LodeError: as raised in a worker.
         RunError: Ray gave up.
     """
-    dataset = _stages(manifest, url, shards, engine)
+    with warnings.catch_warnings():
+        # Ray 2.60 has no other way yet to bound an actor's restarts (removal is due in 2.64)
+        warnings.simplefilter("ignore", DeprecationWarning)
+        dataset = _stages(manifest, url, shards, engine)
     with plain_errors("generating"):
         for row in dataset.iter_rows():
             yield Receipt.from_bytes(row[RECEIPT], f"shard {row[SHARD]}")
@@ -107,6 +111,7 @@ def _stages(manifest: Manifest, url: str, shards: Sequence[int], engine: EngineS
             num_gpus=engine.generator_gpus or None,
             batch_size=1,
             batch_format="pyarrow",
+            ray_remote_args_fn=retries,
         )
     # fractions leave a logical CPU for the commits, whatever the number of workers
     share = 0.5 if engine.generator_gpus == 0 else 1.0
@@ -118,6 +123,7 @@ def _stages(manifest: Manifest, url: str, shards: Sequence[int], engine: EngineS
         num_gpus=engine.generator_gpus or None,
         batch_size=1,
         batch_format="pyarrow",
+        ray_remote_args_fn=retries,
     )
     measured = rendered.map_batches(
         Extract,
@@ -126,6 +132,7 @@ def _stages(manifest: Manifest, url: str, shards: Sequence[int], engine: EngineS
         num_cpus=share,
         batch_size=None,
         batch_format="pyarrow",
+        ray_remote_args_fn=retries,
     )
     return measured.map_batches(
         Commit,
@@ -134,7 +141,13 @@ def _stages(manifest: Manifest, url: str, shards: Sequence[int], engine: EngineS
         num_cpus=0.25,
         batch_size=None,
         batch_format="pyarrow",
+        ray_remote_args_fn=retries,
     )
+
+
+def retries() -> dict[str, Any]:
+    """A worker that dies of one image dies of it again: without a limit Ray tries for ever."""
+    return {"max_restarts": 3, "max_task_retries": 3}
 
 
 def _quiet_context() -> None:

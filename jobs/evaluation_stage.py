@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,16 +12,26 @@ from numpy.typing import NDArray
 
 from jobs.cluster import plain_errors
 from jobs.progress import Progress
-from mining.evaluation.rescoring import Bases, Rescored, RescoringConfig, measure_bases, rescore
-from mining.extractors.registry import make_extractors
+from mining.evaluation.rescoring import (
+    Bases,
+    Pair,
+    Rescored,
+    RescoringConfig,
+    measure_bases,
+    rescore,
+)
+from mining.extractors.base import Extractor
+from mining.extractors.registry import EXTRACTORS, make_extractors
 from mining.generators.registry import make_generator
 from mining.methods.base import Direction
 from mining.sampling import shard_latents
 from mining.threads import limit_threads
 from schemas.errors import RunError
+from schemas.registry import load
 from schemas.settings import EngineSettings, EvaluationSettings
 from storage.manifest import Manifest
 
+DESCRIPTOR = "descriptor"  # the column, and the option that turns it on
 HELD_OUT = 2**32  # a shard number that no dataset reaches, so these latents are in none
 SPARE = 2  # candidates per identity: one without a measurable face is passed over
 
@@ -42,10 +53,11 @@ class Evaluator:
         about = manifest.generator
         self._generator = make_generator(about["load"], **about["options"])
         options = {item["load"]: dict(item["options"]) for item in manifest.extractors}
-        if settings.descriptor and "dlib" in options:
-            options["dlib"]["descriptor"] = True
+        if settings.descriptor:
+            turn_on(options, DESCRIPTOR)
         self._extractors = make_extractors(options)
         self._settings = settings
+        self._config = rescoring_config(settings, descriptor_of(self._extractors))
         self._dataset = manifest.settings
         limit_threads(manifest.settings["threads"])
 
@@ -54,25 +66,40 @@ class Evaluator:
         wanted = self._settings.identities
         seeded = {**self._dataset, "seed": self._settings.seed}
         _, w_plus = shard_latents(self._generator, seeded, HELD_OUT, SPARE * wanted)
-        config = rescoring_config(self._settings)
-        bases = measure_bases(self._generator, self._extractors, w_plus, config)
+        bases = measure_bases(self._generator, self._extractors, w_plus, self._config)
         usable = np.flatnonzero(np.isfinite(bases.measured.values).any(axis=1))[:wanted]
         if not len(usable):
             # honest where nothing is found at all: the strips still show what a direction does
             usable = np.arange(wanted)
-        return measure_bases(self._generator, self._extractors, w_plus[usable], config)
+        return measure_bases(self._generator, self._extractors, w_plus[usable], self._config)
 
     def rescore(
         self, index: int, vector: NDArray, sigma: float, bases: Bases
     ) -> tuple[int, Rescored]:
         """Measure one direction; `index` comes back with the result."""
-        config = rescoring_config(self._settings)
-        return index, rescore(self._generator, self._extractors, vector, sigma, bases, config)
+        done = rescore(self._generator, self._extractors, vector, sigma, bases, self._config)
+        return index, done
 
 
-def rescoring_config(settings: EvaluationSettings) -> RescoringConfig:
+def turn_on(options: dict[str, dict[str, Any]], option: str) -> None:
+    """Set an option to true for every extractor that has it."""
+    for name in options:
+        if option in inspect.signature(load("extractor", name, EXTRACTORS)).parameters:
+            options[name][option] = True
+
+
+def descriptor_of(extractors: Sequence[Extractor]) -> Pair:
+    """(extractor, column) of the first face descriptor; a pair that names none without one."""
+    found = [extractor.name for extractor in extractors if DESCRIPTOR in extractor.columns]
+    return (found[0] if found else "", DESCRIPTOR)
+
+
+def rescoring_config(
+    settings: EvaluationSettings, descriptor: Pair = ("", DESCRIPTOR)
+) -> RescoringConfig:
     """The evaluation settings as the mining layer takes them."""
     return RescoringConfig(
+        descriptor=descriptor,
         identities=settings.identities,
         steps=tuple(settings.steps),
         bootstrap=settings.bootstrap,
@@ -99,7 +126,9 @@ def evaluate(
     import ray
     from ray.util import ActorPool
 
-    remote: Any = ray.remote(num_cpus=1, num_gpus=engine.generator_gpus)(Evaluator)
+    remote: Any = ray.remote(
+        num_cpus=1, num_gpus=engine.generator_gpus, max_restarts=4, max_task_retries=4
+    )(Evaluator)
     count = max(1, min(engine.workers, len(directions)))
     actors = [remote.remote(dict(manifest.content), settings) for _ in range(count)]
     sigmas = [spread_along(latents, direction.vector) for direction in directions]

@@ -9,17 +9,22 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from jobs.cluster import on_cluster
 from jobs.progress import Progress
 from mining.sampling import describe
 from schemas.config import load_settings
-from schemas.errors import RunError
+from schemas.errors import InputError, LostWorkerError, RunError
 from schemas.settings import RunSettings
 from storage.dataset import Dataset
-from storage.files import Store, absolute
+from storage.files import Store, absolute, is_absolute
 from storage.manifest import Manifest, claim
-from storage.shards import Receipt, finished
+from storage.shards import Receipt, check_files, finished
 
 DEMO = str(Path(__file__).parent / "configs" / "demo.yaml")
+
+
+# rounds in which workers died and no shard was finished, after which the run gives up
+IDLE_ROUNDS = 2
 
 
 def dataset_url(settings: RunSettings) -> str:
@@ -34,9 +39,15 @@ def prepare(settings: RunSettings, manifest: Manifest) -> list[int]:
         InputError: the target holds another run's dataset, or cannot be written.
         CorruptDataError: a receipt there is damaged.
     """
+    if on_cluster() and not is_absolute(settings.out):
+        raise InputError(
+            f"out {settings.out!r} is a relative path, and a submitted job works in a temporary "
+            "copy of its folder; expected an absolute path on a shared disk, or a URL."
+        )
     store = Store(absolute(dataset_url(settings)))
     claim(store, manifest)
     done = finished(store, manifest)
+    check_files(store, done)
     missing = [shard for shard in range(manifest.shards) if shard not in done]
     if missing:
         store.check_writable()
@@ -52,7 +63,19 @@ def generate(settings: RunSettings) -> Dataset:
     if missing:
         with ray_session(settings.engine):
             make_shards(settings, manifest, missing)
-    return Dataset(absolute(dataset_url(settings)))
+    return open_complete(settings)
+
+
+def open_complete(settings: RunSettings) -> Dataset:
+    """Open the run's dataset; RunError where shards are missing from where the driver looks."""
+    dataset = Dataset(absolute(dataset_url(settings)))
+    if not dataset.complete:
+        gone = dataset.manifest.shards - len(dataset.receipts)
+        raise RunError(
+            f"{gone} of {dataset.manifest.shards} shards are not to be seen at {dataset.url} from "
+            "the driver: workers on other nodes need a shared folder or a URL as --out."
+        )
+    return dataset
 
 
 def make_shards(settings: RunSettings, manifest: Manifest, missing: Sequence[int]) -> None:
@@ -61,13 +84,23 @@ def make_shards(settings: RunSettings, manifest: Manifest, missing: Sequence[int
 
     url = absolute(dataset_url(settings))
     total = sum(len(manifest.rows(shard)) for shard in missing)
-    left = set(missing)
+    left, idle = set(missing), 0
     with Progress("generate", total, "images") as progress:
-        for receipt in stream(manifest, url, missing, settings.engine):
-            left.discard(receipt.shard)
-            progress.advance(receipt.rows, rejects(receipt))
-    if left:
-        raise RunError(f"generate: shards {sorted(left)[:5]} were not made; run it again.")
+        while left and idle < IDLE_ROUNDS:
+            before = len(left)
+            try:
+                for receipt in stream(manifest, url, sorted(left), settings.engine):
+                    if receipt.shard in left:
+                        left.discard(receipt.shard)
+                        progress.advance(receipt.rows, rejects(receipt))
+            except LostWorkerError as error:
+                progress.say(str(error))
+            idle = 0 if len(left) < before else idle + 1
+        if left:
+            raise RunError(
+                f"generate: {len(left)} shards could not be made, first {sorted(left)[:5]}: their "
+                "workers died again and again. What is done stays done; run it again for the rest."
+            )
 
 
 def rejects(receipt: Receipt) -> dict[str, int]:

@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 
 from jobs.cluster import ray_session
 from jobs.evaluation_stage import evaluate, rescoring_config
-from jobs.generate_dataset import DEMO, dataset_url, make_shards, prepare
+from jobs.generate_dataset import DEMO, make_shards, open_complete, prepare
 from jobs.mining_stage import Mined, check_mining, mine, read_data
-from jobs.publish import make_cards, make_report
+from jobs.publish import make_cards, make_report, publication_id
 from jobs.report.data import Stage
 from mining.evaluation.matrix import rescoring_matrix, truth_leaderboard
 from mining.sampling import describe
@@ -50,15 +50,15 @@ def run(settings: RunSettings) -> RunResult:
     manifest = describe(settings)
     check_mining(settings.mining, manifest)
     rescoring_config(settings.evaluation)
-    missing = prepare(settings, manifest)
     catalog = Catalog(catalog_url)
     Store(catalog_url).check_writable()
+    missing = prepare(settings, manifest)
     stages: list[Stage] = []
     with ray_session(settings.engine):
         if missing:
             with _timed(stages, "generate", f"{settings.dataset.samples:,} images"):
                 make_shards(settings, manifest, missing)
-        dataset = Dataset(absolute(dataset_url(settings)))
+        dataset = open_complete(settings)
         data = read_data(dataset, settings.mining)
         with _timed(stages, "mine", f"{len(data.latents):,} rows"):
             mined = mine(data, settings.mining)
@@ -67,17 +67,21 @@ def run(settings: RunSettings) -> RunResult:
                 manifest, data.latents, mined.directions, settings.evaluation, settings.engine
             )
     with _timed(stages, "publish", ""):
-        cards = _publish(catalog, make_cards(settings, dataset, mined, evaluated))
+        cards = make_cards(settings, dataset, mined, evaluated)
+        cards = _publish(catalog, settings, dataset, cards)
     report = make_report(settings, dataset, mined, evaluated, cards, stages)
     report.save(f"{out}/results")
     report_url = write_report(out)
     return RunResult(dataset, tuple(cards), mined, tuple(stages), catalog_url, report_url)
 
 
-def _publish(catalog: Catalog, cards: Sequence[DirectionCard]) -> list[DirectionCard]:
+def _publish(
+    catalog: Catalog, settings: RunSettings, dataset: Dataset, cards: Sequence[DirectionCard]
+) -> list[DirectionCard]:
     """Publish in one commit; the cards with the versions that they have there."""
-    catalog.publish(cards)
-    standing = {card.direction_id: card for card in catalog.cards(all_versions=True)}
+    name = publication_id(settings, dataset, cards)
+    catalog.publish(cards, name)
+    standing = {card.direction_id: card for card in catalog.publication(name)}
     return [replace(card, version=standing[card.direction_id].version) for card in cards]
 
 
@@ -97,14 +101,17 @@ def write_report(out: str) -> str:
 
 
 def main(argv: Sequence[str]) -> int:
-    """The program: settings from the arguments, then the run and what there is to see."""
+    """The program: settings from the arguments, then the run and what there is to see.
+
+    The exit status is 1 where a direction that was asked for could not be mined.
+    """
     settings = load_settings(argv, "mine_directions", __doc__ or "", DEMO)
     result = run(settings)
     if sys.stdout.isatty():
         _say(result)
     else:
         print(json.dumps(_summary(result)))
-    return 0
+    return 1 if result.mined.failures else 0
 
 
 def _summary(result: RunResult) -> dict[str, object]:
@@ -116,7 +123,7 @@ def _summary(result: RunResult) -> dict[str, object]:
         "rows": result.dataset.rows,
         "report": result.report_url,
         "directions": len(result.cards),
-        "diagonality": round(matrix.diagonality, 4),
+        "diagonality": round(matrix.diagonality, 4) if matrix.judged else None,
         "failures": dict(result.mined.failures),
         "seconds": {stage.name: round(stage.seconds, 1) for stage in result.stages},
     }
@@ -125,6 +132,7 @@ def _summary(result: RunResult) -> dict[str, object]:
 def _say(result: RunResult) -> None:
     """A table of the best direction per attribute, then where everything lies."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     console = Console()
@@ -138,7 +146,7 @@ def _say(result: RunResult) -> None:
             table.add_row(method, *(f"{value:.3f}" for value in row))
         console.print(table)
     for failure, why in result.mined.failures.items():
-        console.print(f"[red]failed[/red]    {failure}: {why}", soft_wrap=True)
+        console.print(f"[red]failed[/red]    {escape(f'{failure}: {why}')}", soft_wrap=True)
     matrix = rescoring_matrix(result.cards)
     spent = ", ".join(f"{stage.name} {stage.seconds:.0f} s" for stage in result.stages)
     share = f"{matrix.diagonality:.0%} move their own attribute most"
@@ -150,7 +158,7 @@ def _say(result: RunResult) -> None:
         "report": result.report_url,
     }
     for name, text in lines.items():
-        console.print(f"[bold]{name:<10}[/bold] {text}", soft_wrap=True, highlight=False)
+        console.print(f"[bold]{name:<10}[/bold] {escape(text)}", soft_wrap=True, highlight=False)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from jobs.progress import Progress
 from mining.methods.base import Direction
 from mining.methods.registry import CONFIGS, CONTROL_METHODS, SCORE_METHODS
 from mining.threads import limit_threads
-from schemas.errors import InputError, LodeError, RunError
+from schemas.errors import InputError, RunError
 from schemas.registry import build, fitted_options, load, unknown
 from schemas.samples import Field
 from schemas.settings import MiningSettings
@@ -125,7 +125,9 @@ def read_data(dataset: Dataset, mining: MiningSettings) -> MiningData:
 
 
 def mine(data: MiningData, mining: MiningSettings) -> Mined:
-    """Run every method on every attribute, on the running Ray; a failed one fails alone.
+    """Run every method on every attribute, on the running Ray.
+
+    A method that refuses its data fails alone and is listed; a bug stops the run.
 
     Raises:
         RunError: nothing could be mined.
@@ -157,7 +159,7 @@ def mine(data: MiningData, mining: MiningSettings) -> Mined:
                 with plain_errors(f"{method} {attribute}"):
                     found[method, attribute] = ray.get(ready)
                 progress.advance(1)
-            except LodeError as error:
+            except InputError as error:
                 failures[f"{method} {attribute}"] = str(error)
                 progress.advance(1, {"failed": 1})
     if not found:
@@ -180,8 +182,9 @@ def _control(stored: Any, mining: MiningSettings) -> tuple[Any, Any, dict[str, s
             with plain_errors("nrsfm and regressor"):
                 reference = ray.remote(num_cpus=1)(_fit_control).remote(stored, nrsfm, regressor)
                 control = ray.get(reference)
-        except LodeError as error:
-            return None, None, {"control model": str(error)}
+        except InputError as error:
+            failed = [method for method in mining.methods if method in CONTROL_METHODS]
+            return None, None, {f"{' and '.join(failed)} (control model)": str(error)}
         progress.advance(1)
     return control, reference, {}
 

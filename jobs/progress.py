@@ -61,6 +61,16 @@ class Progress:
         elif time.monotonic() - self._said >= self._interval:
             self._say(state="running")
 
+    def say(self, text: str) -> None:
+        """Show one line of text beside the progress."""
+        if self._bar is not None:
+            from rich.markup import escape
+
+            self._bar.console.print(escape(text), soft_wrap=True)
+        else:
+            line = json.dumps({"stage": self.stage, "state": "warning", "text": text})
+            print(line, file=sys.stderr, flush=True)
+
     @property
     def seconds(self) -> float:
         """Seconds since the stage began."""

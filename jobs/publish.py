@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,7 @@ from jobs.report.data import (
     strip_of,
     summarise,
 )
+from mining.evaluation.rescoring import Rescored
 from mining.evaluation.response import identity_cost, respond
 from mining.evaluation.truth import truth_cosine
 from mining.generators.base import KnownTruth, Truth
@@ -28,7 +30,7 @@ from mining.generators.registry import make_generator
 from schemas.directions import DirectionCard, Provenance
 from schemas.samples import Field
 from schemas.settings import RunSettings
-from storage.dataset import Dataset
+from storage.dataset import Dataset, attribute_fields
 from storage.manifest import Manifest
 
 RECORDED = ("numpy", "scipy", "torch", "dlib-bin", "opencv-contrib-python-headless", "pyarrow")
@@ -41,7 +43,7 @@ def make_cards(
     """One card per evaluated direction, in order."""
     manifest = dataset.manifest
     pairs = attribute_pairs(settings, manifest)
-    spreads = {name: _spread(dataset, name) for name in pairs}
+    spreads = _spreads(dataset, pairs)
     truth = known_truth(manifest)
     config = rescoring_config(settings.evaluation)
     cards = []
@@ -72,7 +74,7 @@ def make_cards(
                 responses=respond(item.rescored, pairs, spreads, config),
                 identity_cost=identity_cost(item.rescored),
                 truth_cosine=cosine,
-                evidence=dict(direction.evidence),
+                evidence={**direction.evidence, **_counts(item.rescored)},
             )
         )
     return cards
@@ -99,15 +101,36 @@ def make_report(
         curves=_curves(mined),
         stages=tuple(stages),
         packages=package_versions(),
+        failures=dict(mined.failures),
     )
 
 
-def attribute_pairs(settings: RunSettings, manifest: Manifest) -> dict[str, Pair]:
-    """Attribute -> (extractor, column), as re-scoring names what it measures."""
-    from storage.dataset import attribute_fields
+def publication_id(settings: RunSettings, dataset: Dataset, cards: Sequence[DirectionCard]) -> str:
+    """32 hex digits over the directions and over everything that their measurements hang on.
 
+    Publishing the same measurements of the same directions again is recognised; measuring them
+    in another way is a publication of its own, and gives new versions.
+    """
+    parts = [
+        sorted(card.direction_id for card in cards),
+        settings.evaluation.model_dump(),
+        sorted(attribute_pairs(settings, dataset.manifest)),
+        dataset.manifest.extractors,
+        package_versions(),
+        code_version(),
+    ]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def attribute_pairs(settings: RunSettings, manifest: Manifest) -> dict[str, Pair]:
+    """Attribute -> (extractor, column), as re-scoring names what it measures.
+
+    Every scalar that the extractors measure, those that are mined first.
+    """
     known = attribute_fields(manifest)
-    return {name: _pair(known[name], manifest) for name in settings.mining.attributes}
+    short = [name for name, field in known.items() if name != field.name]
+    names = dict.fromkeys([*settings.mining.attributes, *short])
+    return {name: _pair(known[name], manifest) for name in names}
 
 
 def dataset_facts(dataset: Dataset, pairs: Mapping[str, Pair]) -> DatasetFacts:
@@ -122,10 +145,12 @@ def dataset_facts(dataset: Dataset, pairs: Mapping[str, Pair]) -> DatasetFacts:
     }
     licences = {f"generator {manifest.generator['name']}": manifest.generator["licence"]}
     licences |= {f"extractor {item['name']}": item["licence"] for item in manifest.extractors}
-    summaries = []
-    for name in pairs:
-        values, field = dataset.attribute(name)
-        summaries.append(summarise(name, field.unit, values, field.text))
+    columns = {name: dataset.field("_".join(pair)) for name, pair in pairs.items()}
+    values = dataset.arrays([field.name for field in columns.values()])
+    summaries = [
+        summarise(name, field.unit, values[field.name], field.text)
+        for name, field in columns.items()
+    ]
     return DatasetFacts(
         dataset_id=dataset.dataset_id,
         url=dataset.url,
@@ -172,9 +197,26 @@ def _pair(field: Field, manifest: Manifest) -> Pair:
     raise AssertionError(f"{field.name} belongs to no extractor")  # attribute_fields saw to it
 
 
-def _spread(dataset: Dataset, name: str) -> float:
-    values, _ = dataset.attribute(name)
-    return float(np.nanstd(values))
+def _spreads(dataset: Dataset, pairs: Mapping[str, Pair]) -> dict[str, float]:
+    """Standard deviation of each attribute over the dataset; NaN where nothing was measured."""
+    values = dataset.arrays(["_".join(pair) for pair in pairs.values()])
+    found = {}
+    for name, pair in pairs.items():
+        known = values["_".join(pair)].astype(np.float64)
+        known = known[np.isfinite(known)]
+        found[name] = float(known.std()) if len(known) else float("nan")
+    return found
+
+
+def _counts(rescored: Rescored) -> dict[str, float]:
+    """How many identities were edited, and how many of the edited images could be measured."""
+    edited = rescored.values[:, rescored.steps != 0]
+    measured = np.isfinite(edited).any(axis=2)
+    return {
+        "identities": float(len(edited)),
+        "edits": float(measured.size),
+        "edits_measured": float(measured.sum()),
+    }
 
 
 def _strips(
@@ -191,7 +233,7 @@ def _curves(mined: Mined) -> tuple[LossCurve, ...]:
     return (
         LossCurve(
             "regressor w -> q",
-            "mean squared landmark error",
+            "landmarks' squared error plus the codes' own",
             tuple(regressor.train_loss),
             tuple(regressor.held_out_loss),
         ),

@@ -7,6 +7,7 @@ LodeError                     the root; `lode` prints it in one line, without a 
 ├── StorageError              reading or writing failed: full disk, no permission          (exit 1)
 │   └── CorruptDataError      stored bytes are not what their receipt says                 (exit 1)
 └── RunError                  a run could not be completed                                 (exit 1)
+    └── LostWorkerError       a worker process or a node died; the work may be tried again (exit 1)
 
 A message says who, what came, what was expected, and what to do next.
 """
@@ -42,3 +43,7 @@ class CorruptDataError(StorageError):
 
 class RunError(LodeError):
     """A run could not be completed."""
+
+
+class LostWorkerError(RunError):
+    """A worker process or a node died; the work may be tried again."""

@@ -183,6 +183,12 @@ class Catalog:
         row = ordered.slice(ordered["direction_id"].to_pylist().index(whole), 1).to_pylist()[0]
         return to_cards(self._ranked(table, ordered, **{name: row[name] for name in LINEAGE}))
 
+    def publication(self, publication_id: str) -> list[DirectionCard]:
+        """The cards of one publication in the order in which they were published."""
+        from storage.card_table import to_cards
+
+        return to_cards(self._ranked(*self._ordered(), publication_id=publication_id))
+
     def best(
         self,
         attribute: str,

@@ -70,6 +70,8 @@ class Dataset:
 
     def read(self, columns: Sequence[str]) -> pa.Table:
         """Columns of all finished shards as one table."""
+        if not self.receipts:
+            raise InputError(f"dataset: {self.url} has no finished shard yet.")
         return pa.concat_tables(self.tables(columns))
 
     def arrays(self, columns: Sequence[str]) -> dict[str, NDArray]:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from schemas.errors import InputError, StorageError
+from schemas.remote import is_remote
 
 SCRATCH = ".partial"  # holds files that are being written; readers never look there
+STALE = 24 * 3600  # seconds after which a scratch file is one that a killed process left
 
 
 class Store:
@@ -87,6 +90,17 @@ class Store:
                 return []
         return sorted(str(item).rstrip("/").rpartition("/")[2] for item in found)
 
+    def sizes(self, folder: str) -> dict[str, int]:
+        """Name -> bytes of every file in a folder; {} where there is no such folder."""
+        with _told(f"listing {self.path(folder)}"):
+            self.fs.invalidate_cache()
+            try:
+                found = self.fs.ls(self.path(folder), detail=True)
+            except FileNotFoundError:
+                return {}
+        files = [item for item in found if item["type"] == "file"]
+        return {str(item["name"]).rpartition("/")[2]: int(item["size"]) for item in files}
+
     def remove(self, name: str) -> None:
         """Delete a file that may already be gone."""
         with _told(f"deleting {self.path(name)}"), contextlib.suppress(FileNotFoundError):
@@ -95,6 +109,8 @@ class Store:
     def check_writable(self) -> None:
         """Write and delete a small file, so that a wrong target is known before any work.
 
+        In a local folder, what killed processes left in the scratch folder a day ago goes too.
+
         Raises:
             InputError: nothing can be written there.
         """
@@ -102,37 +118,97 @@ class Store:
         try:
             self.replace(name, b"latentlode")
             self.remove(name)
+            if self.local:
+                self._tidy_scratch()
         except StorageError as error:
             raise InputError(f"{self.url} cannot be written: {error}") from error
 
     def _create_local(self, target: Path, data: bytes) -> bool:
+        """Link a whole file into place: of several processes one wins, readers see it whole.
+
+        Where the file system has no hard links (FAT, some network and container mounts), an
+        empty file of that name is made exclusively and then replaced by the whole one. Still
+        one process wins, but readers may see the empty file for a moment, and for ever where
+        the process is killed between the two steps.
+        """
         target.parent.mkdir(parents=True, exist_ok=True)
         with self._scratch(data) as written:
             try:
                 os.link(written, target)
             except FileExistsError:
                 return False
+            except OSError as error:
+                if error.errno not in _NO_LINKS:
+                    raise
+                if not _claimed(target, written):
+                    return False
         _sync_folder(target.parent)
         return True
 
     @contextlib.contextmanager
     def _scratch(self, data: bytes) -> Iterator[Path]:
-        folder = Path(self.root) / SCRATCH
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / uuid.uuid4().hex
+        path = Path(self.root) / SCRATCH / uuid.uuid4().hex
         try:
-            with path.open("wb") as file:
+            with _opened(path) as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
             yield path
         finally:
             path.unlink(missing_ok=True)
+            _remove_empty(path.parent)
+
+    def _tidy_scratch(self) -> None:
+        folder = Path(self.root) / SCRATCH
+        # another process may tidy or finish at the same moment, and its files may not be ours
+        with contextlib.suppress(OSError):
+            for path in list(folder.iterdir()):
+                with contextlib.suppress(OSError):
+                    if path.stat().st_mtime < time.time() - STALE:
+                        path.unlink()
+        _remove_empty(folder)
+
+
+def is_absolute(url: str) -> bool:
+    """Whether the same place is meant in every folder: a URL or an absolute path."""
+    return "://" in url or Path(url).expanduser().is_absolute()
 
 
 def absolute(url: str) -> str:
     """A local path made absolute, since workers run in folders of their own; URLs as they are."""
     return url if "://" in url else str(Path(url).expanduser().resolve())
+
+
+def _opened(path: Path) -> BinaryIO:
+    """A new file in a scratch folder that another process may remove while it is empty."""
+    for _ in range(MOST_TRIES):
+        try:
+            os.makedirs(path.parent, exist_ok=True)
+            return path.open("xb")
+        except (FileNotFoundError, FileExistsError):
+            # gone between the two steps, or within makedirs between finding it and looking again
+            if path.parent.exists() and not path.parent.is_dir():
+                raise
+    return path.open("xb")
+
+
+def _remove_empty(folder: Path) -> None:
+    with contextlib.suppress(OSError):  # not empty: others are writing
+        folder.rmdir()
+
+
+def _claimed(target: Path, written: Path) -> bool:
+    """Create the target exclusively, then move the written file over it."""
+    try:
+        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    except FileExistsError:
+        return False
+    try:
+        os.replace(written, target)
+    except OSError:
+        target.unlink(missing_ok=True)
+        raise
+    return True
 
 
 def _sync_folder(folder: Path) -> None:
@@ -143,6 +219,9 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+MOST_TRIES = 1000  # each lost to another process that finished in between
+# what link() says on file systems without hard links
+_NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS}
 _HINTS = {
     errno.ENOSPC: "the disk is full; free some space and run again",
     errno.EDQUOT: "the quota is used up; free some space and run again",
@@ -164,3 +243,7 @@ def _told(doing: str) -> Iterator[None]:
     except OSError as error:
         hint = _HINTS.get(error.errno or 0) or " ".join(str(error).split())
         raise StorageError(f"{doing}: {hint}.") from error
+    except Exception as error:
+        if not is_remote(error):
+            raise
+        raise StorageError(f"{doing}: {' '.join(str(error).split()).rstrip('.')}.") from error

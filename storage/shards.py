@@ -69,6 +69,7 @@ def encode(table: pa.Table, manifest: Manifest) -> bytes:
         write_statistics=["index"],  # type: ignore[arg-type]  # a list is allowed
         version="2.6",
         data_page_version="1.0",
+        write_page_checksum=True,
     )
     return sink.getvalue()
 
@@ -93,10 +94,12 @@ def commit(store: Store, manifest: Manifest, shard: int, table: pa.Table) -> Rec
     data = encode(table, manifest)
     if not store.create(name, data):
         standing = store.read(name)
-        if standing != data and not _is_whole(standing, manifest, shard):
-            store.replace(name, data)
-        else:
-            data = standing
+        if standing != data:
+            other = _whole(standing, manifest, shard)
+            if other is None:
+                store.replace(name, data)
+            else:
+                data, table = standing, other
     receipt = _receipt(manifest, shard, data, table)
     if not store.create(manifest.receipt_file(shard), receipt.to_bytes()):
         receipt = read_receipt(store, manifest, shard)
@@ -127,6 +130,27 @@ def finished(store: Store, manifest: Manifest) -> dict[int, Receipt]:
         if dot and ending == "json" and stem.isdigit() and int(stem) < manifest.shards
     )
     return {shard: read_receipt(store, manifest, shard) for shard in numbers}
+
+
+def check_files(store: Store, receipts: Mapping[int, Receipt]) -> None:
+    """Look once whether every receipt's file is there and as long as it was.
+
+    Raises:
+        CorruptDataError: files are missing or have another length.
+    """
+    sizes = store.sizes("data")
+    wrong = [
+        receipt
+        for receipt in receipts.values()
+        if sizes.get(receipt.file.rpartition("/")[2]) != receipt.bytes
+    ]
+    if wrong:
+        first = wrong[0]
+        raise CorruptDataError(
+            f"{store.url}: {len(wrong)} shards are missing or have another length than their "
+            f"receipt says, first {first.file}; delete their files in data/ and receipts/ (here "
+            f"receipts/{first.shard:05d}.json) and run again to make them anew."
+        )
 
 
 def read_shard(
@@ -177,12 +201,14 @@ def _receipt(manifest: Manifest, shard: int, data: bytes, table: pa.Table) -> Re
     )
 
 
-def _is_whole(data: bytes, manifest: Manifest, shard: int) -> bool:
-    """Whether standing bytes are this shard: readable, of this dataset, with its rows."""
+def _whole(data: bytes, manifest: Manifest, shard: int) -> pa.Table | None:
+    """Standing bytes as this shard's rows, every page's checksum verified; None if they are not."""
+    schema = samples_schema(manifest.fields, manifest.dataset_id)
     try:
-        table = pq.read_table(io.BytesIO(data), columns=["index"])
-    except (pa.ArrowException, OSError, KeyError):
-        return False
-    about = table.schema.metadata or {}
-    same = about.get(b"dataset") == manifest.dataset_id.encode()
-    return same and table.column("index").to_pylist() == list(manifest.rows(shard))
+        table = pq.ParquetFile(io.BytesIO(data), page_checksum_verification=True).read()
+    except (pa.ArrowException, OSError):
+        return None
+    if not table.schema.equals(schema) or table.schema.metadata != schema.metadata:
+        return None
+    rows = table.column("index").to_pylist()
+    return table if rows == list(manifest.rows(shard)) else None

@@ -102,6 +102,7 @@ class ReportData:
     curves: tuple[LossCurve, ...] = ()
     stages: tuple[Stage, ...] = ()
     packages: Mapping[str, str] = field(default_factory=dict)  # name -> version
+    failures: Mapping[str, str] = field(default_factory=dict)  # what could not be mined -> why
 
     def save(self, folder: str) -> None:
         """Store everything under a folder or fsspec URL; see `jobs.report.files.save`."""

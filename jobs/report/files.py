@@ -56,7 +56,8 @@ def save(data: ReportData, folder: str) -> None:
         StorageError: the folder cannot be written: disk full, no permission.
     """
     document: dict[str, Any] = {"version": VERSION}
-    for name in ("title", "created_at", "settings", "code_version", "packages", "dataset"):
+    plain = ("title", "created_at", "settings", "code_version", "packages", "failures", "dataset")
+    for name in plain:
         document[name] = _plain(getattr(data, name))
     document["cards"] = [_card_document(card) for card in data.cards]
     document["curves"] = _plain(data.curves)
@@ -114,6 +115,7 @@ def _report(
         curves=TypeAdapter(tuple[LossCurve, ...]).validate_python(document["curves"]),
         stages=TypeAdapter(tuple[Stage, ...]).validate_python(document["stages"]),
         packages=document["packages"],
+        failures=document["failures"],
     )
 
 

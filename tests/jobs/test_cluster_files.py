@@ -35,4 +35,7 @@ def test_workers_have_gpus_and_come_from_the_spot_market(config):
 def test_every_node_installs_the_pinned_packages_and_starts_with_a_token(config):
     assert any("-c ~/latentlode/constraints.txt" in line for line in config["setup_commands"])
     for side in ("head", "worker"):
-        assert "RAY_AUTH_MODE=token" in config[f"{side}_start_ray_commands"][-1]
+        start = config[f"{side}_start_ray_commands"][-1]
+        assert "RAY_AUTH_MODE=token" in start
+        # jobs are run by the head's own PATH: `python` there must be the one with the packages
+        assert "export PATH=$HOME/venv/bin:$PATH" in start

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 from storage.dataset import Dataset
 
@@ -83,6 +84,56 @@ def test_a_driver_killed_in_the_middle_and_run_again_gives_the_same_bytes(
     done = generate(tiny, out, environment)
     assert done.returncode == 0, done.stderr
     assert digests(out / "dataset") == digests(undisturbed)
+
+
+def with_extractor(tiny: str, options: dict) -> str:
+    """The settings with the dying extractor in place of the example's."""
+    settings = yaml.safe_load(Path(tiny).read_text())
+    settings["extractors"] = {"tests.examples.dying:DyingExtractor": options}
+    path = Path(tiny).with_name("dying.yaml")
+    path.write_text(yaml.safe_dump(settings))
+    return str(path)
+
+
+def test_a_worker_that_dies_once_is_replaced(tiny, tmp_path, environment):
+    settings = with_extractor(tiny, {"once": str(tmp_path / "died")})
+    done = generate(settings, tmp_path / "out", environment)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "died").exists()
+    assert Dataset(str(tmp_path / "out" / "dataset")).rows == 240
+
+
+def test_a_worker_that_always_dies_ends_the_run_instead_of_trying_for_ever(
+    tiny, tmp_path, environment
+):
+    done = generate(with_extractor(tiny, {}), tmp_path / "out", environment)
+    assert done.returncode == 1
+    *before, last = done.stderr.splitlines()
+    assert last.startswith("error: generate: 12 shards could not be made, first [0, 1, 2, 3, 4]")
+    assert "Traceback" not in done.stderr
+
+
+def test_the_real_chain_gives_the_same_bytes_with_one_and_two_workers(tiny, tmp_path, environment):
+    settings = yaml.safe_load(Path(tiny).read_text())
+    settings["generator"] = {"name": "head", "options": {"resolution": 128}}
+    settings["extractors"] = {"dlib": {}, "geometry": {}}
+    settings["dataset"] = {"samples": 36, "shard_size": 9, "batch_size": 5}
+    path = tmp_path / "head.yaml"
+    path.write_text(yaml.safe_dump(settings))
+    for workers in ("1", "2"):
+        done = generate(str(path), tmp_path / workers, environment, "--engine.workers", workers)
+        assert done.returncode == 0, done.stderr
+    one, two = (digests(tmp_path / workers / "dataset") for workers in ("1", "2"))
+    assert one == two
+    assert Dataset(str(tmp_path / "1" / "dataset")).statuses()["dlib"]["ok"] > 20
+
+
+def test_a_relative_path_is_refused_on_a_cluster(tiny, tmp_path, environment):
+    away = {**environment, "RAY_ADDRESS": "192.0.2.1:6379"}  # refused before it is dialled
+    done = generate(tiny, "relative/out", away, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "expected an absolute path on a shared disk, or a URL" in done.stderr
+    assert not (tmp_path / "relative").exists()
 
 
 def test_progress_is_json_lines_where_there_is_no_terminal(tiny, tmp_path, environment):

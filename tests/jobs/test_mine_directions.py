@@ -10,6 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from jobs.generate_dataset import open_complete
+from schemas.config import load_settings
+from schemas.errors import RunError
 from storage.catalog import Catalog
 from tests.examples.points import MODES, PointsGenerator
 
@@ -56,6 +59,54 @@ def test_a_rerun_publishes_nothing_twice(run, shared_tiny, environment):
     assert {card.version for card in catalog.cards(all_versions=True)} == {1}
 
 
+def test_measuring_in_another_way_is_a_new_version(run, shared_tiny, tmp_path, environment):
+    before = Catalog(run["catalog"]).best("smile", by="effect", method="ridge")
+    words = ("--mining.attributes", "smile", "--evaluation.identities", "9")
+    done = mine(shared_tiny, environment, *words, "--catalog", str(tmp_path / "catalog"))
+    assert done.returncode == 0, done.stderr
+    catalog = Catalog(str(tmp_path / "catalog"))
+    again = mine(shared_tiny, environment, *words[:2], "--catalog", str(tmp_path / "catalog"))
+    assert again.returncode == 0, again.stderr
+    cards = [card for card in catalog.cards(all_versions=True) if card.method == "ridge"]
+    assert [card.version for card in cards] == [1, 2]
+    assert [card.evidence["identities"] for card in cards] == [9, 6]
+    assert cards[0].direction_id == cards[1].direction_id == before.direction_id
+    assert cards[0].effect != cards[1].effect == pytest.approx(before.effect)
+
+
+def test_what_is_refused_fails_alone_is_shown_and_sets_the_exit_status(tiny, tmp_path, environment):
+    done = mine(tiny, environment, "--mining.nrsfm.components", "400")
+    assert done.returncode == 1
+    said = json.loads(done.stdout)
+    assert said["directions"] == 8
+    (failure,) = said["failures"]
+    assert failure == "nrsfm and robust_pca (control model)"
+    assert "Not mined" in Path(said["report"]).read_text()
+
+
+def test_every_measured_attribute_answers(run):
+    card = Catalog(run["catalog"]).best("yaw", by="effect", method="ridge")
+    assert {response.attribute for response in card.responses} == set(MODES)
+    assert card.evidence["edits"] == 12
+    assert 0 < card.evidence["edits_measured"] <= 12
+    assert np.isfinite(card.identity_cost)
+
+
+def test_shards_on_another_nodes_disk_are_missed(run, shared_tiny, environment):
+    receipts = Path(run["dataset"]) / "receipts"
+    away = receipts.with_name("elsewhere")
+    receipts.rename(away)
+    receipts.mkdir()
+    (receipts / "00000.json").write_bytes((away / "00000.json").read_bytes())
+    try:
+        with pytest.raises(RunError, match="11 of 12 shards are not to be seen"):
+            open_complete(load_settings([], "lode", "", shared_tiny))
+    finally:
+        (receipts / "00000.json").unlink()
+        receipts.rmdir()
+        away.rename(receipts)
+
+
 def test_one_and_two_workers_agree(run, tiny, tmp_path, environment):
     out = str(tmp_path / "one")
     done = mine(tiny, environment, "--engine.workers", "1", "--out", out)
@@ -95,6 +146,7 @@ def test_a_corrupt_shard_ends_the_run_with_its_name(tiny, tmp_path, environment)
         (["--evaluation.steps", "[0.0, 1.0]"], "none of them 0"),
         (["--generator.name", "hed"], "unknown generator 'hed'; did you mean 'head'"),
         (["--catalog", "/proc/nowhere/catalog"], "cannot be written"),
+        (["--catalog", "a#b"], "a#b"),
     ],
 )
 def test_a_mistake_is_told_before_anything_is_made(tiny, tmp_path, environment, words, said):
@@ -102,4 +154,4 @@ def test_a_mistake_is_told_before_anything_is_made(tiny, tmp_path, environment, 
     assert done.returncode == 2
     assert said in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
-    assert not list((tmp_path / "out").rglob("*.parquet"))
+    assert not (tmp_path / "out").exists()

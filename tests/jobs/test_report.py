@@ -155,6 +155,14 @@ def test_every_section_is_there(page):
         assert said in page.replace("\u202f", " ")
 
 
+def test_what_could_not_be_mined_is_said(page, tmp_path):
+    assert "Not mined" not in page
+    data = replace(make_data(), failures={"svm yaw": "too few rows <b>"})
+    data.save(str(tmp_path))
+    said = render_page(ReportData.load(str(tmp_path)))
+    assert "Not mined" in said and "svm yaw" in said and "too few rows &lt;b&gt;" in said
+
+
 def test_hostile_texts_stay_texts():
     data = make_data(HOSTILE)
     data = replace(
@@ -162,6 +170,7 @@ def test_hostile_texts_stay_texts():
         settings=HOSTILE,
         code_version=HOSTILE,
         packages={HOSTILE: HOSTILE},
+        failures={HOSTILE: HOSTILE},
         stages=(Stage(HOSTILE, 1.0, HOSTILE),),
         dataset=replace(data.dataset, dataset_id=HOSTILE, url=HOSTILE, generator=HOSTILE),
         cards=tuple(replace(card, method=HOSTILE, notes=HOSTILE) for card in data.cards),

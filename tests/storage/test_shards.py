@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import os
 
@@ -10,11 +12,12 @@ import pytest
 
 from mining.sampling import Measurer, Renderer, describe
 from schemas.errors import ConflictError, CorruptDataError, InputError
+from schemas.samples import samples_schema
 from schemas.settings import RunSettings
 from storage.dataset import Dataset
 from storage.files import Store
 from storage.manifest import Manifest, claim
-from storage.shards import commit, finished
+from storage.shards import check_files, commit, finished
 
 POINTS = "tests.examples.points"
 
@@ -82,6 +85,35 @@ def test_a_broken_file_without_receipt_is_replaced(store, manifest, tables):
     store.replace(manifest.shard_file(1), b"PAR1 but not really")
     commit(store, manifest, 1, tables[1])
     assert Dataset(store.url).read(["index"]).num_rows == 20
+
+
+def test_a_damaged_page_without_receipt_is_replaced_not_vouched_for(store, manifest, tables):
+    good = store.read(manifest.shard_file(1))
+    store.remove(manifest.receipt_file(1))
+    data = bytearray(good)
+    data[good.index(b"PAR1") + 2000] ^= 1  # inside the pages of the latents
+    store.replace(manifest.shard_file(1), bytes(data))
+    commit(store, manifest, 1, tables[1])
+    assert store.read(manifest.shard_file(1)) == good
+
+
+def test_a_whole_shard_of_other_bytes_stands_and_is_vouched_for(store, manifest, tables):
+    # as another Parquet library might write the same rows
+    other = io.BytesIO()
+    schema = samples_schema(manifest.fields, manifest.dataset_id)
+    pq.write_table(tables[1].select(schema.names).cast(schema), other, compression="none")
+    store.remove(manifest.receipt_file(1))
+    store.replace(manifest.shard_file(1), other.getvalue())
+    receipt = commit(store, manifest, 1, tables[1])
+    assert store.read(manifest.shard_file(1)) == other.getvalue()
+    assert receipt.sha256 == hashlib.sha256(other.getvalue()).hexdigest()
+
+
+def test_a_receipt_without_its_shard_is_found(store, manifest):
+    check_files(store, finished(store, manifest))
+    store.remove(manifest.shard_file(0))
+    with pytest.raises(CorruptDataError, match=r"1 shards are missing .* first data/train-00000"):
+        check_files(store, finished(store, manifest))
 
 
 def test_a_changed_byte_is_found(store, manifest):

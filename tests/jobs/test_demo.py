@@ -1,0 +1,71 @@
+"""The demo's own settings reach what the README promises of them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mining.evaluation.matrix import rescoring_matrix
+from storage.catalog import Catalog
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+ROOT = Path(__file__).parents[2]
+# cosine of the best direction to the true one, from dlib alone
+GOALS = {
+    "yaw": 0.93,
+    "pitch": 0.83,
+    "roll": 0.92,
+    "mouth_open": 0.80,
+    "smile": 0.72,
+    "eye_closed": 0.68,
+}
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory, environment) -> dict:
+    command = [sys.executable, str(ROOT / "jobs" / "mine_directions.py")]
+    command += ["--out", str(tmp_path_factory.mktemp("demo"))]
+    done = subprocess.run(
+        command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=1200
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.timeout(1500)
+def test_every_method_mines_every_attribute(demo):
+    assert demo["rows"] == 1500
+    assert demo["directions"] == 28
+    assert demo["failures"] == {}
+
+
+@pytest.mark.parametrize("attribute", GOALS)
+def test_the_best_direction_is_near_the_truth(demo, attribute):
+    card = Catalog(demo["catalog"]).best(attribute, space="w")
+    assert card.truth_cosine is not None
+    assert card.truth_cosine >= GOALS[attribute]
+
+
+@pytest.mark.parametrize("attribute", GOALS)
+def test_edits_move_the_right_attribute_most(demo, attribute):
+    cards = Catalog(demo["catalog"]).cards(attribute)
+    mined = set(GOALS) | {"brow_raise"}
+    for card in cards:
+        relative = {r.attribute: abs(r.relative) for r in card.responses if r.attribute in mined}
+        assert max(relative, key=lambda name: relative[name]) == attribute, card.method
+
+
+def test_every_card_carries_what_it_costs(demo):
+    for card in Catalog(demo["catalog"]).cards():
+        assert 0 < card.identity_cost < 1
+        assert card.evidence["edits_measured"] > 0.7 * card.evidence["edits"]
+
+
+def test_the_report_is_whole_and_light(demo):
+    page = Path(demo["report"])
+    assert 500_000 < page.stat().st_size < 5_000_000
+    assert rescoring_matrix(Catalog(demo["catalog"]).cards()).judged == 28
