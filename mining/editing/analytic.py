@@ -7,11 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mining.methods.base import check_whole
 from mining.methods.readout import Readout
 from mining.methods.regressor import Regressor
 from schemas.errors import InputError
 
 Array = NDArray[np.float64]
+
+REACH = 10.0  # radii of the training latents that a whole walk may measure
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,8 @@ def edit_to_codes(
     w += J(w)^+ (q - phi(w)) / r at each step, r the number of steps left: equations (13) and
     (14), re-linearised. With 1/r the last step takes the whole gap, so the walk lands where a
     constant 1/n would stop at 63 % of it. Codes are divided by their spread first, so that `cutoff`
-    means the same for all.
+    means the same for all. A step is at most REACH / steps radii of the training latents long:
+    where phi is almost flat the exact step would leave all that it was trained on.
     Source: Haas, Grasshof & Brandt (2022), arXiv:2211.07195, section 3.3.
 
     Args:
@@ -87,7 +91,8 @@ def edit_to_codes(
     for left in range(steps, 0, -1):
         scaled = regressor.jacobian(walk[-1]) / regressor.spread[:, None]
         gap = (target - codes[-1]) / regressor.spread / left
-        walk.append(walk[-1] + np.einsum("ndq,nq->nd", np.linalg.pinv(scaled, rcond=cutoff), gap))
+        step = np.einsum("ndq,nq->nd", np.linalg.pinv(scaled, rcond=cutoff), gap)
+        walk.append(walk[-1] + _bounded(step, regressor.radius * REACH / steps))
         codes.append(regressor.predict(walk[-1]))
     return CodeEdit(np.stack(walk), np.stack(codes), target)
 
@@ -98,7 +103,9 @@ def edit_to_attribute(
     """Move latents by the shortest steps that bring a = c . phi(w) + b to the wanted value.
 
     w += g / |g|^2 (a - a(w)) / r at each step, g = J(w)'c and r the number of steps left: the
-    pseudo-inverse of equation (14) for a single row. Where g is zero the latent stays.
+    pseudo-inverse of equation (14) for a single row. Where g is zero the latent stays; where it is
+    almost zero a step is at most REACH / steps radii of the training latents long, and the rest
+    stays in `missed`.
     Source: Haas, Grasshof & Brandt (2022), arXiv:2211.07195, section 3.3.
 
     Args:
@@ -113,12 +120,20 @@ def edit_to_attribute(
     walk, codes = [start], [regressor.predict(start)]
     for left in range(steps, 0, -1):
         slope = regressor.pullback(walk[-1], readout.weights)
-        size = (slope**2).sum(axis=1)
-        gain = (target - readout(codes[-1])) / left / np.where(size > 0, size, np.inf)
-        walk.append(walk[-1] + gain[:, None] * slope)
+        size = np.linalg.norm(slope, axis=1)
+        length = np.where(size > 0, size, np.inf)
+        gap = (target - readout(codes[-1])) / left
+        most = regressor.radius * REACH / steps
+        walk.append(walk[-1] + (np.clip(gap / length, -most, most) / length)[:, None] * slope)
         codes.append(regressor.predict(walk[-1]))
     attributes = np.stack([readout(row) for row in codes])
     return AttributeEdit(np.stack(walk), np.stack(codes), attributes, target)
+
+
+def _bounded(steps: Array, most: float) -> Array:
+    """(N, D) steps, those longer than `most` cut to it."""
+    length = np.linalg.norm(steps, axis=1, keepdims=True)
+    return steps * np.minimum(1, most / np.maximum(length, 1e-300))
 
 
 def _check_start(regressor: Regressor, start: Array, steps: int) -> Array:
@@ -128,8 +143,7 @@ def _check_start(regressor: Regressor, start: Array, steps: int) -> Array:
         raise InputError(f"edit: latents are {start.shape}, expected (N, {len(regressor.centre)}).")
     if not np.isfinite(start).all():
         raise InputError("edit: latents hold NaN or infinity.")
-    if steps < 1:
-        raise InputError(f"edit: {steps} steps, expected at least 1.")
+    check_whole("edit", 1, steps=steps)
     return start
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from numbers import Integral
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,8 +40,8 @@ def check_pairs(who: str, latents: NDArray, scores: NDArray, least: int = 2) -> 
     """Latents (N, D) and scores (N,) as float64.
 
     Raises:
-        InputError: shapes disagree, fewer than `least` rows, a value is not finite,
-            or the scores are constant.
+        InputError: shapes disagree, D is 0, fewer than `least` rows, a value is not finite,
+            all latents are equal, or the scores are constant.
     """
     latents, scores = np.asarray(latents, np.float64), np.asarray(scores, np.float64)
     if latents.ndim != 2 or scores.ndim != 1 or len(latents) != len(scores):
@@ -47,21 +49,48 @@ def check_pairs(who: str, latents: NDArray, scores: NDArray, least: int = 2) -> 
             f"{who}: latents {latents.shape} and scores {scores.shape} do not pair up; "
             "expected (N, D) and (N,). Drop rows that have a reason before mining."
         )
+    if latents.shape[1] == 0:
+        raise InputError(f"{who}: latents {latents.shape} have no numbers; expected D >= 1.")
     if len(latents) < least:
         raise InputError(f"{who}: {len(latents)} rows came, expected at least {least}.")
     if not (np.isfinite(latents).all() and np.isfinite(scores).all()):
         raise InputError(f"{who}: latents or scores hold NaN or infinity; drop those rows first.")
+    if np.ptp(latents, axis=0).max() == 0:
+        raise InputError(f"{who}: all {len(latents)} latents are equal; nothing to learn from.")
     if np.ptp(scores) == 0:
         raise InputError(f"{who}: all {len(scores)} scores are {scores[0]:g}; nothing to learn.")
     return latents, scores
 
 
-def own_order(latents: Array) -> NDArray[np.int64]:
-    """An order of the rows that is a function of the rows alone: sorted by their first numbers.
+def check_whole(who: str, least: int, /, **settings: object) -> None:
+    """InputError for the first setting that is not a whole number of at least `least`."""
+    for name, value in settings.items():
+        if not isinstance(value, Integral) or int(value) < least:
+            raise InputError(
+                f"{who}: {name} is {value!r}, expected a whole number of at least {least}."
+            )
 
-    Seeded splits start from it, so that shuffled input gives the same split.
+
+def check_positive(who: str, /, zero: bool = False, **settings: float) -> None:
+    """InputError for the first setting that is not finite and above 0 (or 0, with `zero`)."""
+    for name, value in settings.items():
+        if not math.isfinite(value) or value < 0 or (value == 0 and not zero):
+            wanted = "of at least 0" if zero else "above 0"
+            raise InputError(f"{who}: {name} is {value}, expected a finite number {wanted}.")
+
+
+def own_order(latents: Array, *more: Array) -> NDArray[np.int64]:
+    """An order of the rows that is a function of the rows alone: sorted by all their numbers.
+
+    Seeded splits start from it, so that shuffled input gives the same split. Three columns settle
+    it for most data; the others, and then `more` (each (N, ...)), are read where those tie.
     """
-    return np.lexsort(latents.T[:3][::-1])
+    order = np.lexsort(latents.T[:3][::-1])
+    first = latents[order, :3]
+    if (first[1:] == first[:-1]).all(axis=1).any():
+        columns = [part.reshape(len(latents), -1) for part in (latents, *more)]
+        order = np.lexsort(np.concatenate(columns, axis=1).T[::-1])
+    return order
 
 
 def principal_axes(centred: Array) -> tuple[Array, Array]:

@@ -1,8 +1,11 @@
 """The affine camera of the shape model: how q = (k, theta, alpha, t) becomes points in an image.
 
 Axes are the image's: x to the right, y down, z away from the viewer (right-handed). Angles are
-radians. With R = Rz(roll) Ry(yaw) Rx(pitch), a head with growing pitch nods down, with growing
-yaw turns to the image's left, with growing roll tilts clockwise as the viewer sees it.
+radians, their signs and order those of the attributes that the geometry extractor measures in
+degrees: yaw > 0 turns the face to the image's right, pitch > 0 makes it look up, roll > 0 tilts it
+clockwise as the viewer sees it. There (x right, y up, z to the viewer) a head is posed by
+Rz(-roll) Rx(-pitch) Ry(yaw); here, with F = diag(1, -1, -1), by F times that times F:
+R(theta) = Rz(roll) Rx(-pitch) Ry(-yaw).
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ def component_names(components: int) -> tuple[str, ...]:
 
 
 def rotation(theta: Any, xp: ModuleType = np) -> tuple[tuple[Any, Any, Any], ...]:
-    """R(theta) = Rz(roll) Ry(yaw) Rx(pitch), as three rows of three (N,) entries.
+    """R(theta) = Rz(roll) Rx(-pitch) Ry(-yaw), as three rows of three (N,) entries.
 
     Args:
         theta: (N, 3) pitch, yaw, roll in radians, an array of `xp`.
@@ -34,9 +37,9 @@ def rotation(theta: Any, xp: ModuleType = np) -> tuple[tuple[Any, Any, Any], ...
     sx, sy, sz = (xp.sin(theta[:, i]) for i in range(3))
     cx, cy, cz = (xp.cos(theta[:, i]) for i in range(3))
     return (
-        (cz * cy, cz * sy * sx - sz * cx, cz * sy * cx + sz * sx),
-        (sz * cy, sz * sy * sx + cz * cx, sz * sy * cx - cz * sx),
-        (-sy, cy * sx, cy * cx),
+        (cz * cy - sz * sx * sy, -sz * cx, -cz * sy - sz * sx * cy),
+        (sz * cy + cz * sx * sy, cz * cx, cz * sx * cy - sz * sy),
+        (cx * sy, -sx, cx * cy),
     )
 
 
@@ -86,10 +89,10 @@ def split_cameras(cameras: Array) -> tuple[Array, Array]:
 
 
 def euler_angles(rotations: Array) -> Array:
-    """(N, 3, 3) rotations -> (N, 3) pitch, yaw, roll in radians; yaw lies in [-pi/2, pi/2]."""
-    pitch = np.arctan2(rotations[:, 2, 1], rotations[:, 2, 2])
-    yaw = np.arcsin(np.clip(-rotations[:, 2, 0], -1, 1))
-    roll = np.arctan2(rotations[:, 1, 0], rotations[:, 0, 0])
+    """(N, 3, 3) rotations -> (N, 3) pitch, yaw, roll in radians; pitch lies in [-pi/2, pi/2]."""
+    pitch = np.arcsin(np.clip(-rotations[:, 2, 1], -1, 1))
+    yaw = np.arctan2(rotations[:, 2, 0], rotations[:, 2, 2])
+    roll = np.arctan2(-rotations[:, 0, 1], rotations[:, 1, 1])
     return np.stack([pitch, yaw, roll], axis=1)
 
 

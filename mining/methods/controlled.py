@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mining.methods.base import Direction, check_pairs, row_parts, unit_vector
+from mining.methods.base import Direction, check_pairs, check_whole, row_parts, unit_vector
 from mining.methods.control import ControlModel
 from mining.methods.readout import fit_readout
 from mining.methods.ridge import slope_along
@@ -20,6 +20,9 @@ class ControlledConfig:
     """Settings of `mine_nrsfm`."""
 
     seed: int = 0  # of the split that measures the read-out
+
+    def __post_init__(self) -> None:
+        check_whole("nrsfm", 0, seed=self.seed)
 
 
 def mine_nrsfm(

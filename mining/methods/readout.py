@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mining.methods.base import check_pairs, own_order
+from mining.methods.base import check_pairs, check_whole, own_order
 from mining.methods.ridge import fit_ridge
+from schemas.errors import InputError
 
 Array = NDArray[np.float64]
 
@@ -36,16 +37,27 @@ def fit_readout(codes: Array, scores: Array, held_out: float = 0.2, seed: int = 
     Args:
         codes: (N, Q), N >= 10.
         scores: (N,), in the attribute's own unit.
+        held_out: share of the rows, two at least; three or more must stay to fit on.
+        seed: of the draw of these rows.
 
     Raises:
-        InputError: shapes disagree, a value is not finite, or scores are constant.
+        InputError: shapes disagree, a value is not finite, codes or scores are constant, or
+            `held_out` leaves too few rows.
     """
+    check_whole("readout", 0, seed=seed)
+    if not 0 < held_out < 1:
+        raise InputError(f"readout: held_out is {held_out}, expected inside (0, 1).")
     codes, scores = check_pairs("readout", codes, scores, least=10)
     mean, spread = codes.mean(axis=0), codes.std(axis=0)
     spread = np.where(spread > 0, spread, 1.0)
     z = (codes - mean) / spread
-    rows = own_order(codes)[np.random.default_rng(seed).permutation(len(codes))]
+    rows = own_order(codes, scores)[np.random.default_rng(seed).permutation(len(codes))]
     count = max(2, round(held_out * len(rows)))
+    if len(rows) - count < 3:
+        raise InputError(
+            f"readout: held_out {held_out} of {len(rows)} rows leaves {len(rows) - count} to fit "
+            "on, expected at least 3. Lower `held_out`."
+        )
     test, train = rows[:count], rows[count:]
     part = fit_ridge(z[train], scores[train])
     gaps = scores[test] - z[test] @ part.weights - part.intercept

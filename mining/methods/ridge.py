@@ -7,8 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mining.methods.base import Direction, check_pairs, principal_axes, unit_vector
-from schemas.errors import InputError
+from mining.methods.base import (
+    Direction,
+    check_pairs,
+    check_positive,
+    principal_axes,
+    unit_vector,
+)
 
 Array = NDArray[np.float64]
 
@@ -20,14 +25,15 @@ class RidgeConfig:
     penalty: float | None = None  # lambda > 0, added to the scatter matrix; None: chosen by GCV
 
     def __post_init__(self) -> None:
-        if self.penalty is not None and not self.penalty > 0:
-            raise InputError(f"ridge: penalty is {self.penalty}, expected above 0, or None.")
+        if self.penalty is not None:
+            check_positive("ridge", penalty=self.penalty)
 
 
 def mine_ridge(latents: Array, scores: Array, config: RidgeConfig = RidgeConfig()) -> Direction:
     """Find the latent direction along which one attribute grows fastest.
 
-    With X, y centred: w = (X'X + lambda I)^-1 X'y; the result is w / |w|, the slope |w|.
+    With X, y centred: w = (X'X + lambda I)^-1 X'y; the result is w / |w|. The slope is
+    `slope_along`'s: |w| where lambda is chosen; a penalty set by hand shrinks |w|, not the slope.
     What it estimates: for a score f(a'x) with any increasing f and Gaussian latents of any
     covariance, Sigma^-1 Cov(x, y) = E[f'] a (Stein's lemma), so w points along a itself even
     where latents are correlated; lambda pulls it towards the latents' widest axes.
@@ -47,10 +53,13 @@ def mine_ridge(latents: Array, scores: Array, config: RidgeConfig = RidgeConfig(
     """
     latents, scores = check_pairs("ridge", latents, scores, least=3)
     fit = fit_ridge(latents, scores, config.penalty)
+    vector = unit_vector("ridge", fit.weights)
     return Direction(
         method="ridge",
-        vector=unit_vector("ridge", fit.weights),
-        slope=float(np.linalg.norm(fit.weights)),
+        vector=vector,
+        slope=slope_along(latents, scores, vector)
+        if config.penalty
+        else float(fit.weights @ vector),
         evidence={"penalty": fit.penalty, "r2": fit.r2, "r2_gcv": fit.r2_gcv, "rows": len(scores)},
     )
 
@@ -69,23 +78,32 @@ class RidgeFit:
 def fit_ridge(latents: Array, scores: Array, penalty: float | None = None) -> RidgeFit:
     """Ridge regression through the eigenvectors of X'X, so that every lambda costs O(D).
 
+    |y - Xw|^2 and N - 1 - df are sums of positive terms, over the directions that X spans plus
+    what lies outside: as differences they would be rounding noise where D >= N.
     Source: GCV(lambda) = N |y - Xw|^2 / (N - 1 - df)^2 with df = sum s/(s + lambda), Golub, Heath
     & Wahba (1979); the intercept takes one degree of freedom.
     """
     centre, mean = latents.mean(axis=0), float(scores.mean())
     x, y = latents - centre, scores - mean
     energy, axes = principal_axes(x)
+    spanned = energy > np.finfo(float).eps * max(x.shape) * energy.max()
+    energy, axes = energy[spanned], axes[:, spanned]
     pull = axes.T @ (x.T @ y)
-    total = float(y @ y)
+    outside = float(((y - x @ (axes @ (pull / energy))) ** 2).sum())
     lambdas = _grid(energy) if penalty is None else np.array([penalty])
-    errors = _gcv(energy, pull, total, len(y), lambdas)
+    left = np.array([_left_over(energy, pull, outside, float(value)) for value in lambdas])
+    errors = _gcv(energy, left, len(y), lambdas)
     best = int(np.argmin(errors))
     chosen = float(lambdas[best])
     weights = axes @ (pull / (energy + chosen))
-    left = _left_over(energy, pull, total, chosen)
-    spread = total / (len(y) - 1)
-    intercept = mean - float(centre @ weights)
-    return RidgeFit(weights, intercept, chosen, 1 - left / total, 1 - float(errors[best]) / spread)
+    total = max(float(y @ y), 1e-300)  # constant scores, as a split can give: r2 is 1
+    return RidgeFit(
+        weights,
+        intercept=mean - float(centre @ weights),
+        penalty=chosen,
+        r2=1 - float(left[best]) / total,
+        r2_gcv=1 - float(errors[best]) * (len(y) - 1) / total,
+    )
 
 
 def slope_along(latents: Array, scores: Array, vector: Array) -> float:
@@ -100,20 +118,17 @@ def slope_along(latents: Array, scores: Array, vector: Array) -> float:
 
 def _grid(energy: Array) -> Array:
     """Sixty-one penalties over ten decades below ten times the largest eigenvalue of X'X."""
-    return max(float(energy.max()), 1e-300) * np.logspace(-9, 1, 61)
+    return float(energy.max(initial=1e-300)) * np.logspace(-9, 1, 61)
 
 
-def _left_over(energy: Array, pull: Array, total: float, penalty: float) -> float:
-    """|y - Xw|^2 at one lambda, from the eigenvalues and the pulls V'X'y alone."""
-    explained = pull**2 * (energy + 2 * penalty) / (energy + penalty) ** 2
-    return max(total - float(explained.sum()), 0.0)
+def _left_over(energy: Array, pull: Array, outside: float, penalty: float) -> float:
+    """|y - Xw|^2 at one lambda: what shrinking leaves in X's span, and what lies outside it."""
+    shrunk = penalty / (energy + penalty)
+    return float((pull**2 / energy * shrunk**2).sum()) + outside
 
 
-def _gcv(energy: Array, pull: Array, total: float, rows: int, lambdas: Array) -> Array:
-    """GCV per lambda, in the unit of the scores squared; infinite where no freedom is left."""
-    errors = np.full(len(lambdas), np.inf)
-    for i, penalty in enumerate(lambdas):
-        freedom = rows - 1 - float((energy / (energy + penalty)).sum())
-        if freedom > 1e-6 * rows:
-            errors[i] = rows * _left_over(energy, pull, total, float(penalty)) / freedom**2
-    return errors
+def _gcv(energy: Array, left: Array, rows: int, lambdas: Array) -> Array:
+    """GCV per lambda, in the unit of the scores squared."""
+    beyond = max(rows - 1 - len(energy), 0)
+    freedom = beyond + (lambdas / (energy[:, None] + lambdas)).sum(axis=0)
+    return rows * left / np.maximum(freedom, 1e-150) ** 2

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mining.methods.base import check_positive, check_whole
 from schemas.errors import InputError
 
 Array = NDArray[np.float64]
@@ -23,10 +24,10 @@ class RobustPcaConfig:
     growth: float = 1.01  # of mu per iteration; 1 keeps it fixed, as in the source
 
     def __post_init__(self) -> None:
-        if self.sparsity is not None and not self.sparsity > 0:
-            raise InputError(f"robust_pca: sparsity is {self.sparsity}, expected above 0, or None.")
-        if not (self.tolerance > 0 and self.iterations >= 1):
-            raise InputError("robust_pca: tolerance and iterations must be positive.")
+        if self.sparsity is not None:
+            check_positive("robust_pca", sparsity=self.sparsity)
+        check_positive("robust_pca", tolerance=self.tolerance)
+        check_whole("robust_pca", 1, iterations=self.iterations)
         if not 1 <= self.growth <= 2:
             raise InputError(f"robust_pca: growth is {self.growth}, expected in [1, 2].")
 

@@ -19,6 +19,8 @@ class ShapeModel:
 
     Source: Haas, Grasshof & Brandt (2022), arXiv:2211.07195, equations (2), (9) and (11).
     The rows b_k are orthonormal and orthogonal to B_0's rows and to 1, so t is the centroid.
+    Angles follow the geometry extractor: yaw > 0 to the image's right, pitch > 0 up, roll > 0
+    clockwise, in radians (see `camera`).
     """
 
     mean_shape: Array  # (3, L) B_0 in fractions of the image: x right, y down, z away
@@ -53,8 +55,9 @@ class ShapeModel:
 
         Orthogonality splits the objective: t is the centroid, and the cameras M and alpha see
         the landmarks only through X B_0' and X b_k. The two are solved for in turn, each in
-        closed form, from the rigid fit on, so the residual never grows; a sweep that lowers the
-        sum of squares by less than `tolerance` of itself is the last.
+        closed form, from the rigid fit on, so the residual never grows; a sweep that lowers a
+        row's sum of squares by less than `tolerance` of itself is that row's last, so that a row's
+        codes do not depend on the rows beside it.
 
         Args:
             landmarks: (N, L, 2) in [0, 1].
@@ -63,7 +66,8 @@ class ShapeModel:
             (N, 8 + K) codes.
 
         Raises:
-            InputError: the shape is wrong or a value is not finite.
+            InputError: the shape is wrong, a value is not finite, or a row's landmarks lie on one
+                line.
         """
         landmarks = check_landmarks(landmarks, self.mean_shape.shape[1])
         shift = landmarks.mean(axis=1)
@@ -73,18 +77,23 @@ class ShapeModel:
         bent = np.einsum("nlc,kl->nck", centred, self.basis)
         cameras = np.linalg.solve(upper, rigid.transpose(0, 2, 1)).transpose(0, 2, 1)
         alpha = amplitudes(cameras, self.modes, bent)
-        last = np.inf
+        last = np.full(len(landmarks), np.inf)
+        active = np.arange(len(landmarks))
         for _ in range(sweeps):
-            solid = alpha[:, None, :] * self.modes.T
+            near, far = rigid[active], bent[active]
+            solid = alpha[active, None, :] * self.modes.T
             gram = upper.T @ upper + solid @ solid.transpose(0, 2, 1)
-            right = rigid @ upper + bent @ solid.transpose(0, 2, 1)
-            cameras = np.linalg.solve(gram, right.transpose(0, 2, 1)).transpose(0, 2, 1)
-            alpha = amplitudes(cameras, self.modes, bent)
-            loss = float(((rigid - cameras @ upper.T) ** 2).sum())
-            loss += float(((bent - alpha[:, None] * (cameras @ self.modes.T)) ** 2).sum())
-            if last - loss <= tolerance * loss:
+            right = near @ upper + far @ solid.transpose(0, 2, 1)
+            seen = np.linalg.solve(gram, right.transpose(0, 2, 1)).transpose(0, 2, 1)
+            size = amplitudes(seen, self.modes, far)
+            loss = ((near - seen @ upper.T) ** 2).sum(axis=(1, 2))
+            loss += ((far - size[:, None] * (seen @ self.modes.T)) ** 2).sum(axis=(1, 2))
+            cameras[active], alpha[active] = seen, size
+            going = last[active] - loss > tolerance * loss
+            last[active] = loss
+            active = active[going]
+            if not len(active):
                 break
-            last = loss
         return codes_from(cameras, alpha, shift)
 
     def residuals(self, landmarks: Array, q: Array) -> Array:
@@ -94,7 +103,11 @@ class ShapeModel:
 
 
 def check_landmarks(landmarks: Array, count: int | None = None) -> Array:
-    """Landmarks (N, L, 2) as finite float64; `count` is the expected L where it is known."""
+    """Landmarks (N, L, 2) as finite float64; `count` is the expected L where it is known.
+
+    Raises:
+        InputError: the shape is wrong, a value is not finite, or a row's landmarks lie on one line.
+    """
     landmarks = np.asarray(landmarks, np.float64)
     wanted = f"(N, {count or 'L'}, 2)"
     if landmarks.ndim != 3 or landmarks.shape[2] != 2:
@@ -104,7 +117,23 @@ def check_landmarks(landmarks: Array, count: int | None = None) -> Array:
     if not np.isfinite(landmarks).all():
         rows = int((~np.isfinite(landmarks).all(axis=(1, 2))).sum())
         raise InputError(f"nrsfm: {rows} of {len(landmarks)} rows hold NaN; drop them first.")
+    refuse_flat((landmarks - landmarks.mean(axis=1, keepdims=True)).transpose(0, 2, 1))
     return landmarks
+
+
+def refuse_flat(pairs: Array, what: str = "collinear") -> None:
+    """InputError where the two rows of a pair (N, 2, C) are parallel: they fix no camera.
+
+    Parallel: the smaller singular value is under 1e-5 of the larger, far from any face.
+    """
+    gram = pairs @ pairs.transpose(0, 2, 1)
+    trace = gram[:, 0, 0] + gram[:, 1, 1]
+    flat = np.flatnonzero(np.linalg.det(gram) <= 1e-10 * trace**2)
+    if len(flat):
+        raise InputError(
+            f"nrsfm: {len(flat)} of {len(pairs)} rows are {what}, first "
+            f"{', '.join(map(str, flat[:5]))}; drop them."
+        )
 
 
 def amplitudes(cameras: Array, modes: Array, bent: Array) -> Array:
@@ -120,6 +149,7 @@ def amplitudes(cameras: Array, modes: Array, bent: Array) -> Array:
 
 
 def codes_from(cameras: Array, alpha: Array, shift: Array) -> Array:
-    """(N, 2, 3), (N, K), (N, 2) -> q (N, 8 + K)."""
+    """(N, 2, 3), (N, K), (N, 2) -> q (N, 8 + K); InputError where a camera has rank below 2."""
+    refuse_flat(cameras, "collinear as the shape model sees them")
     k, rotations = split_cameras(cameras)
     return np.concatenate([k, euler_angles(rotations), alpha, shift], axis=1)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 Curves = tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]
 Loss = Callable[
-    [torch.Tensor, torch.Tensor, torch.Tensor],
+    [torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor],
     tuple[torch.Tensor, torch.Tensor],
 ]
 
@@ -37,7 +37,7 @@ def one_torch_thread() -> Iterator[None]:
 
 
 def train(
-    rows: tuple[Array, Array, Array],
+    rows: tuple[Array, Array, Array, Array],
     held: NDArray[np.int64],
     kept: NDArray[np.int64],
     model: ShapeModel,
@@ -47,8 +47,8 @@ def train(
     """The epochs of `train_regressor`, in float64.
 
     Args:
-        rows: latents ready for the first layer (N, D), standardised codes (N, Q), landmarks
-            (N, L, 2).
+        rows: latents ready for the first layer (N, D), standardised codes (N, Q), the weights of
+            their errors (N, Q), landmarks (N, L, 2).
         held, kept: numbers of the held-out and of the training rows.
         standard: mean and spread of the codes.
 
@@ -59,8 +59,8 @@ def train(
     Raises:
         RunError: the loss is no longer finite.
     """
-    x, targets, points = (torch.from_numpy(np.ascontiguousarray(a)) for a in rows)
-    loss_of = _loss(model, standard, float(rows[2].var(axis=0).mean()), config.code_weight)
+    x, targets, trust, points = (torch.from_numpy(np.ascontiguousarray(a)) for a in rows)
+    loss_of = _loss(model, standard, float(rows[3].var(axis=0).mean()), config.code_weight)
     draws = torch.Generator().manual_seed(config.seed)
     layers = _layers((x.shape[1], *config.hidden, targets.shape[1]), draws)
     adam = torch.optim.AdamW(
@@ -74,7 +74,7 @@ def train(
         total = 0.0
         for part in seen[torch.randperm(len(seen), generator=draws)].split(config.batch):
             adam.zero_grad()
-            loss, _ = loss_of(_network(layers, x[part]), targets[part], points[part])
+            loss, _ = loss_of(_network(layers, x[part]), targets[part], trust[part], points[part])
             loss.backward()
             adam.step()
             steps += 1
@@ -83,7 +83,8 @@ def train(
                 average.lerp_(layer.detach(), fresh)
             total += loss.item() * len(part)
         with torch.no_grad():
-            loss, landmarks = loss_of(_network(mean, x[unseen]), targets[unseen], points[unseen])
+            outputs = _network(mean, x[unseen])
+            loss, landmarks = loss_of(outputs, targets[unseen], trust[unseen], points[unseen])
         curves.append((total / len(seen), float(loss), float(landmarks)))
         if not np.isfinite(curves[-1]).all():
             raise RunError(f"regressor: the loss is not finite in epoch {epoch}; lower the rate.")
@@ -113,17 +114,18 @@ def _network(layers: list[torch.Tensor], x: torch.Tensor) -> torch.Tensor:
 
 
 def _loss(model: ShapeModel, standard: tuple[Array, Array], variance: float, weight: float) -> Loss:
-    """The loss as a function of outputs, targets and landmarks; it also returns (12) alone."""
+    """The loss as a function of outputs, targets, their weights and landmarks; also (12) alone."""
     shape, basis, modes = (
         torch.from_numpy(a) for a in (model.mean_shape, model.basis, model.modes)
     )
     mean, spread = (torch.from_numpy(a) for a in standard)
 
     def loss(
-        outputs: torch.Tensor, targets: torch.Tensor, points: torch.Tensor
+        outputs: torch.Tensor, targets: torch.Tensor, trust: torch.Tensor, points: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         x, y = image_points(mean + spread * outputs, shape, basis, modes, torch)
         landmarks = ((x - points[..., 0]) ** 2 + (y - points[..., 1]) ** 2).mean() / 2
-        return landmarks + weight * variance * ((outputs - targets) ** 2).mean(), landmarks
+        codes = (trust * (outputs - targets) ** 2).mean()
+        return landmarks + weight * variance * codes, landmarks
 
     return loss

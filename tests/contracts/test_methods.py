@@ -38,10 +38,12 @@ class Planted:
     control: object
 
 
-@pytest.fixture(scope="module")
-def planted() -> Planted:
+@pytest.fixture(scope="module", params=["dense", "axes"])
+def planted(request) -> Planted:
+    """Truth in general position, and along single numbers of the latent."""
     rng = np.random.default_rng(1)
     truth = np.linalg.qr(rng.normal(size=(WIDTH, 4)))[0].T
+    truth = np.eye(WIDTH)[:4] if request.param == "axes" else truth
     latents = rng.normal(size=(ROWS, WIDTH)) * np.linspace(0.6, 1.4, WIDTH)  # not white
     place = latents @ truth.T
     shape = 0.15 * rng.normal(size=(3, POINTS))
@@ -128,6 +130,45 @@ def test_scaled_and_shifted_scores_scale_the_slope_alone(name, planted):
 
 
 @every_method
+def test_adding_a_constant_to_all_latents_changes_nothing(name, planted, rng):
+    shift = 10 * rng.normal(size=WIDTH)
+    regressor = planted.control.regressor
+    moved = dataclasses.replace(
+        planted,
+        control=dataclasses.replace(
+            planted.control,
+            regressor=dataclasses.replace(regressor, centre=regressor.centre + shift),
+        ),
+    )
+    first, second = mine(name, planted), mine(name, moved, planted.latents + shift)
+    np.testing.assert_allclose(second.vector, first.vector, atol=1e-5)
+    assert second.slope == pytest.approx(first.slope, rel=1e-5)
+
+
+@every_method
+def test_a_rare_binary_attribute_has_a_direction_and_a_sign(name, planted):
+    place = planted.latents @ planted.truth[0]
+    scores = (place > np.sort(place)[-31]).astype(float)  # thirty ones: both quantiles are 0
+    first, second = mine(name, planted, scores=scores), mine(name, planted, scores=-scores)
+    assert first.vector @ planted.truth[0] > 0.75
+    assert first.slope > 0
+    np.testing.assert_allclose(second.vector, -first.vector, atol=1e-5)
+
+
+@every_method
+def test_rows_that_tie_in_their_first_numbers_may_come_in_any_order(name, planted, rng):
+    latents = planted.latents.copy()
+    latents[:, :3] = np.round(latents[:, :3])
+    order = rng.permutation(ROWS)
+    scores = np.round(planted.scores[0])
+    first = mine(name, planted, latents, scores)
+    second = mine(name, planted, latents[order], scores[order])
+    np.testing.assert_allclose(second.vector, first.vector, atol=1e-6)
+    for key, value in first.evidence.items():
+        assert second.evidence[key] == pytest.approx(value, rel=1e-5, abs=1e-7), key
+
+
+@every_method
 def test_leaves_its_input_alone(name, planted):
     latents, scores = planted.latents.copy(), planted.scores[0].copy()
     mine(name, planted, latents, scores)
@@ -158,6 +199,10 @@ def test_refuses_what_is_not_finite(name, value, planted):
 def test_refuses_constant_scores_and_too_few_rows(name, planted):
     with pytest.raises(InputError, match="nothing to learn"):
         mine(name, planted, scores=np.full(ROWS, 3.0))
+    with pytest.raises(InputError, match=f"all {ROWS} latents are equal"):
+        mine(name, planted, latents=np.ones((ROWS, WIDTH)))
+    with pytest.raises(InputError, match=r"\(800, 0\) have no numbers"):
+        mine(name, planted, latents=planted.latents[:, :0])
     with pytest.raises(InputError, match="at least"):
         mine(name, planted, planted.latents[:2], planted.scores[0][:2])
 
@@ -176,7 +221,15 @@ def test_settings_are_frozen_and_checked(name):
     ("name", "settings"),
     [
         ("ridge", {"penalty": 0.0}),
+        ("ridge", {"penalty": math.inf}),
         ("svm", {"share": 0.6}),
+        ("svm", {"cost": math.inf}),
+        ("svm", {"least": 2.5}),
+        ("svm", {"seed": -1}),
+        ("nrsfm", {"seed": -1}),
+        ("robust_pca", {"degrees": 2.5}),
+        ("robust_pca", {"seed": -1}),
+        ("robust_pca", {"identities": 0}),
         ("svm", {"train": 1.0}),
         ("svm", {"cost": 0.0}),
         ("robust_pca", {"degrees": 1}),
@@ -187,6 +240,31 @@ def test_settings_are_frozen_and_checked(name):
 def test_refuses_settings_out_of_range(name, settings):
     with pytest.raises(InputError, match=name):
         make_config(name, **settings)
+
+
+def test_more_identities_than_rows_are_refused(planted):
+    config = make_config("robust_pca", identities=ROWS + 1)
+    with pytest.raises(InputError, match="identities is 801, but only 800 rows"):
+        load_method("robust_pca")(planted.control, planted.latents, planted.scores[0], config)
+
+
+def test_the_split_of_the_anchors_is_in_the_evidence(planted):
+    evidence = mine("robust_pca", planted).evidence
+    assert 0 <= evidence["sparse_share"] < 0.5  # the regressor's anchors are not damaged
+    assert 0.9 < evidence["plain_cosine"] <= 1 + 1e-12
+    assert evidence["flipped"] == 0
+
+
+def test_a_path_along_which_the_scores_fall_is_turned_round(planted):
+    regressor = planted.control.regressor
+    liar = dataclasses.replace(  # its gradient points the other way, its values are the same
+        regressor, weights=(-regressor.weights[0], *regressor.weights[1:])
+    )
+    object.__setattr__(liar, "predict", regressor.predict)
+    control = dataclasses.replace(planted.control, regressor=liar)
+    found = load_method("robust_pca")(control, planted.latents, planted.scores[0])
+    assert found.slope > 0
+    assert found.evidence["flipped"] == 1
 
 
 def test_registries_agree():

@@ -25,8 +25,9 @@ def regressor(rng) -> Regressor:
     )
     biases = tuple(rng.normal(size=size) for size in sizes[1:])
     spread = np.array([1.0, 0.01, 3.0, 0.2, 1.0])
+    centre, radius = np.zeros(WIDTH), np.sqrt(WIDTH)
     return Regressor(
-        weights, biases, np.zeros(WIDTH), np.ones(CODES), spread, (), (), (), best_epoch=0
+        weights, biases, centre, radius, np.ones(CODES), spread, (), (), (), best_epoch=0
     )
 
 
@@ -117,9 +118,33 @@ def test_errors_name_the_shapes(regressor, readout):
         edit_to_codes(regressor, start, np.zeros(4))
     with pytest.raises(InputError, match=r"\(2,\).*\(3,\)"):
         edit_to_attribute(regressor, start, readout, np.zeros(2))
-    with pytest.raises(InputError, match="0 steps"):
-        edit_to_attribute(regressor, start, readout, 1.0, steps=0)
+    for steps in (0, 2.5):
+        with pytest.raises(InputError, match=f"steps is {steps}"):
+            edit_to_attribute(regressor, start, readout, 1.0, steps=steps)
     with pytest.raises(InputError, match="NaN"):
         edit_to_codes(regressor, start, np.full(CODES, np.nan))
     with pytest.raises(InputError, match="NaN"):
         edit_to_codes(regressor, np.full((1, WIDTH), np.inf), np.zeros(CODES))
+
+
+@pytest.mark.parametrize("flat", [1e-3, 1e-12, 0.0])
+def test_an_almost_flat_regressor_leaves_the_rest_in_missed(regressor, readout, rng, flat):
+    start = rng.normal(size=(5, WIDTH))
+    level = dataclasses.replace(
+        regressor, weights=(*regressor.weights[:-1], flat * regressor.weights[-1])
+    )
+    most = 10 * regressor.radius * (1 + 1e-9)
+    now = readout(level.predict(start))
+    edit = edit_to_attribute(level, start, readout, now + 50.0)
+    assert (np.linalg.norm(edit.latents - start, axis=1) <= most).all()
+    assert (edit.missed < -25).all()
+    held = edit_to_codes(level, start, level.predict(start) + level.spread)
+    assert (np.linalg.norm(held.latents - start, axis=1) <= most).all()
+
+
+def test_a_row_moves_alike_alone_and_among_others(regressor, readout, rng):
+    start = rng.normal(size=(5, WIDTH))
+    together = edit_to_attribute(regressor, start, readout, 4.0).latents
+    for row in range(5):
+        alone = edit_to_attribute(regressor, start[row, None], readout, 4.0).latents
+        np.testing.assert_allclose(alone[0], together[row], atol=1e-9)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from mining.generators.head.camera import pose_matrix
 from mining.methods.camera import (
     cameras_of,
     euler_angles,
@@ -33,8 +34,8 @@ def test_cameras_split_back_into_k_and_angles(q):
 
 @pytest.mark.parametrize(
     ("angle", "nose"),
-    [(0, (0, 1)), (1, (-1, 0))],
-    ids=["pitch nods down", "yaw turns to the left of the image"],
+    [(0, (0, -1)), (1, (1, 0))],
+    ids=["pitch looks up", "yaw turns to the right of the image"],
 )
 def test_signs_of_angles(angle, nose):
     q = np.array([[1.0, 0, 1, 0, 0, 0, 0, 0]])
@@ -48,6 +49,15 @@ def test_roll_is_clockwise_in_the_image():
     q = np.array([[1.0, 0, 1, 0, 0, 0.3, 0, 0]])
     x, y = image_points(q, np.array([[1.0], [0.0], [0.0]]), np.zeros((0, 1)), np.zeros((0, 3)))
     np.testing.assert_allclose([x[0, 0], y[0, 0]], [np.cos(0.3), np.sin(0.3)])
+
+
+def test_angles_are_those_of_the_head_generator():
+    """Signs and order alike: both turn F R F, F = diag(1, -1, -1), for the same three angles."""
+    flip = np.diag([1.0, -1.0, -1.0])
+    for yaw, pitch, roll in [(25, 0, 0), (0, 20, 0), (0, 0, 15), (25, 20, -15), (-50, 30, 40)]:
+        there = pose_matrix(yaw, pitch, roll)
+        here = np.stack(rotation(np.radians([[pitch, yaw, roll]])))[:, :, 0]
+        np.testing.assert_allclose(here, flip @ there @ flip, atol=1e-12)
 
 
 def test_metric_upgrade_undoes_an_affine_distortion(q, rng):

@@ -9,19 +9,21 @@ import numpy as np
 import pytest
 import torch
 
+from mining.methods.camera import rotation
 from mining.methods.nrsfm import NrsfmConfig, fit_nrsfm
 from mining.methods.regressor import (
     PRESETS,
     Regressor,
     RegressorConfig,
+    clip_codes,
     train_regressor,
     whitening,
 )
-from mining.methods.shape_model import ShapeModel
+from mining.methods.shape_model import ShapeModel, amplitudes, codes_from
 from schemas.errors import InputError, RunError
 
 ROWS, WIDTH, POINTS = 400, 12, 20
-QUICK = RegressorConfig(hidden=(48, 48), epochs=25, weight_decay=0.01)
+QUICK = RegressorConfig(hidden=(48, 48), epochs=35, weight_decay=0.01)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,14 +39,8 @@ def task() -> Task:
     rng = np.random.default_rng(3)
     latents = rng.normal(size=(ROWS, WIDTH))
     solid = 0.15 * rng.normal(size=(3, POINTS))
-    pitch, yaw = 0.2 * latents[:, 0], 0.3 * latents[:, 1]
-    turns = np.stack(
-        [
-            np.stack([np.cos(yaw), np.sin(yaw) * np.sin(pitch), np.sin(yaw) * np.cos(pitch)], 1),
-            np.stack([0 * yaw, np.cos(pitch), -np.sin(pitch)], 1),
-        ],
-        axis=1,
-    )
+    theta = latents[:, :3] * [0.2, 0.3, 0]
+    turns = np.stack([np.stack(row, axis=1) for row in rotation(theta)[:2]], axis=1)
     points = turns @ solid + 0.5 + 0.03 * latents[:, 2:4, None]
     points = points + 5e-4 * rng.normal(size=points.shape)
     landmarks = points.transpose(0, 2, 1)
@@ -200,6 +196,11 @@ def test_errors_name_the_shapes(task, trained):
         train_regressor(task.latents, task.model.codes[:, 1:], task.model, task.landmarks)
     with pytest.raises(InputError, match="at least 5"):
         train(task, order=slice(4))
+    with pytest.raises(InputError, match="held_out 0.95 of 5 rows leaves 0 to train"):
+        train(task, dataclasses.replace(QUICK, held_out=0.95), order=slice(5))
+    for constant in (np.ones((ROWS, WIDTH)), np.ones((ROWS, 0))):
+        with pytest.raises(InputError, match="all equal"):
+            train_regressor(constant, task.model.codes, task.model, task.landmarks)
     broken = task.latents.copy()
     broken[0, 0] = np.nan
     with pytest.raises(InputError, match="NaN"):
@@ -218,6 +219,11 @@ def test_errors_name_the_shapes(task, trained):
         {"weight_decay": -1.0},
         {"epochs": 0},
         {"batch": 0},
+        {"batch": 16.5},
+        {"hidden": (8, 8.5)},
+        {"patience": 1.5},
+        {"learning_rate": np.inf},
+        {"seed": -1},
     ],
 )
 def test_refuses_settings_out_of_range(settings):
@@ -228,3 +234,58 @@ def test_refuses_settings_out_of_range(settings):
 def test_a_loss_that_blows_up_stops_the_run(task):
     with pytest.raises(RunError, match="not finite"):
         train(task, dataclasses.replace(QUICK, learning_rate=1e200))
+
+
+def test_adding_a_constant_to_all_latents_changes_nothing_else(task, trained, rng):
+    shift = 3 * rng.normal(size=WIDTH)
+    other = train(dataclasses.replace(task, latents=task.latents + shift))
+    np.testing.assert_allclose(
+        other.predict(task.latents + shift), trained.predict(task.latents), atol=1e-6
+    )
+
+
+def test_rows_that_tie_in_their_first_numbers_may_come_in_any_order(task, rng):
+    latents = task.latents.copy()
+    latents[:, :3] = np.round(latents[:, :3])
+    tied = dataclasses.replace(task, latents=latents)
+    config, order = dataclasses.replace(QUICK, epochs=2), rng.permutation(ROWS)
+    first, second = train(tied, config), train(tied, config, order)
+    np.testing.assert_allclose(second.weights[0], first.weights[0], atol=1e-9)
+
+
+def along_a_mode(task: Task, tilt: float, rng) -> tuple[np.ndarray, np.ndarray]:
+    """Landmarks and code of one head whose camera looks along mode 0, but for `tilt` radians."""
+    mode = task.model.modes[0]
+    side = np.linalg.svd(mode[None])[2][1]
+    depth = np.cos(tilt) * mode + np.sin(tilt) * side
+    first = np.cross(depth, np.linalg.svd(depth[None])[2][1])
+    camera = np.stack([first, np.cross(depth, first)])[None]
+    q = codes_from(camera, np.zeros((1, 2)), np.full((1, 2), 0.5))
+    points = task.model.project(q) + 5e-4 * rng.normal(size=(1, POINTS, 2))
+    seen = points - points.mean(axis=1, keepdims=True)
+    alpha = amplitudes(camera, task.model.modes, np.einsum("nlc,kl->nck", seen, task.model.basis))
+    return points, codes_from(camera, alpha, points.mean(axis=1))
+
+
+def test_a_camera_that_looks_along_a_mode_does_not_rule_the_training(task, trained, rng):
+    points, code = along_a_mode(task, 1e-5, rng)
+    assert abs(code[0, 6]) > 1e3 * task.model.codes[:, 6].std()
+    latents = np.r_[task.latents, rng.normal(size=(1, WIDTH))]
+    codes, landmarks = np.r_[task.model.codes, code], np.r_[task.landmarks, points]
+    for seed in range(8):  # in some the row is held out, in some it trains
+        config = dataclasses.replace(QUICK, epochs=3, seed=seed)
+        found = train_regressor(latents, codes, task.model, landmarks, config)
+        clean = train(task, config)
+        assert max(found.held_out_loss) < 2 * max(clean.held_out_loss)
+        assert found.spread[6] < 2 * clean.spread[6]
+        assert abs(found.mean[6] - clean.mean[6]) < clean.spread[6]
+
+
+def test_codes_are_clipped_to_six_robust_spreads(rng):
+    codes = np.c_[rng.normal(size=1000), np.zeros(1000)]
+    codes[3], codes[5, 0] = [341, 1], -90  # the second column has a quantile span of 0
+    clipped = clip_codes(codes, codes)
+    assert abs(clipped[:, 0]).max() == pytest.approx(6, rel=0.15)
+    assert clipped[3, 1] == pytest.approx(6 * codes[:, 1].std())
+    rest = np.delete(np.arange(1000), [3, 5])
+    np.testing.assert_array_equal(clipped[rest], codes[rest])

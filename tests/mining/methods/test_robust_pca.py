@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
-from mining.methods.micromotion import motion
+from mining.methods.micromotion import motion, rotated_pursuit
 from mining.methods.robust_pca import RobustPca, RobustPcaConfig, robust_pca
 from schemas.errors import InputError
 
@@ -33,6 +35,26 @@ def test_finds_the_motion_in_spite_of_corrupted_anchors():
         plain.append(abs(np.linalg.svd(moves, full_matrices=False)[2][0] @ truth))
     assert np.mean(robust) >= 0.98
     assert np.mean(robust) > np.mean(plain)
+
+
+def test_finds_a_motion_along_one_coordinate(rng):
+    degrees = np.linspace(1 / ANCHORS, 1, ANCHORS)
+    moves = 0.05 * rng.normal(size=(ANCHORS, WIDTH))
+    moves[:, 7] += 8 * degrees
+    vector, _ = motion(rotated_pursuit(moves, RobustPcaConfig(), seed=0), degrees)
+    assert vector[7] > 0.99
+    plain, _ = motion(robust_pca(moves), degrees)
+    assert plain[7] < 0.9  # the pursuit itself takes it for damage
+
+
+@pytest.mark.parametrize("width", [1, 2, 17, 512])
+def test_the_rotation_keeps_the_data(rng, width):
+    moves = rng.normal(size=(6, width))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # one column is no matter for convergence
+        found = rotated_pursuit(moves, RobustPcaConfig(), seed=3)
+    gap = np.linalg.norm(moves - found.low_rank - found.sparse) / np.linalg.norm(moves)
+    assert gap == pytest.approx(found.residual, abs=1e-12)
 
 
 def test_without_centring_the_component_is_the_face_not_its_motion(rng):
@@ -101,6 +123,8 @@ def test_refuses_what_it_cannot_split():
         robust_pca(np.full((3, 4), np.nan))
     with pytest.raises(InputError, match="tolerance"):
         RobustPcaConfig(tolerance=0)
+    with pytest.raises(InputError, match="iterations is 2.5"):
+        RobustPcaConfig(iterations=2.5)
     with pytest.raises(InputError, match="growth is 0.5"):
         RobustPcaConfig(growth=0.5)
     with pytest.raises(InputError, match="sparsity is -1"):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from mining.methods.svm import SvmConfig, mine_svm
+from schemas.errors import InputError
 
 
 @pytest.fixture
@@ -36,12 +38,45 @@ def test_the_seed_draws_the_split(planted):
     assert first.vector @ second.vector < 1 - 1e-6
 
 
-def test_tied_scores_are_split_without_using_a_row_twice(rng):
-    latents = rng.normal(size=(200, 4))
-    scores = (latents[:, 0] > 1.5).astype(float)  # few ones: the high end is filled with zeros
+def test_equal_scores_never_stand_on_both_ends(rng):
+    latents = rng.normal(size=(1000, 8))
+    scores = np.zeros(1000)
+    scores[np.argsort(latents[:, 0])[-21:]] = 1
+    found = mine_svm(latents, scores, SvmConfig(share=0.3))
+    assert found.evidence["rows"] + found.evidence["held_out_rows"] == 300 + 21
+    assert found.vector[0] > 0.8
+    negated = mine_svm(latents, -scores, SvmConfig(share=0.3))
+    np.testing.assert_allclose(negated.vector, -found.vector, atol=1e-6)
+    assert negated.evidence == found.evidence
+
+
+def test_ties_inside_an_end_are_drawn_alike_for_negated_scores(planted):
+    latents, scores = planted
+    rounded = np.round(scores / 5)
+    found, negated = (mine_svm(latents, x, SvmConfig(share=0.25)) for x in (rounded, -rounded))
+    np.testing.assert_allclose(negated.vector, -found.vector, atol=1e-6)
+
+
+def test_tied_rows_join_the_end_that_has_none(rng):
+    latents = rng.normal(size=(400, 5))
+    scores = np.where(latents[:, 1] < -1, latents[:, 1], 0)  # most are 0, the rest below
     found = mine_svm(latents, scores, SvmConfig(share=0.5))
-    assert found.evidence["rows"] + found.evidence["held_out_rows"] == 200
-    assert found.vector[0] > 0.5
+    assert found.evidence["rows"] + found.evidence["held_out_rows"] == (scores < 0).sum() + 200
+    assert found.vector[1] > 0.8
+
+
+def test_refuses_an_end_of_one_row(rng):
+    scores = np.zeros(50)
+    scores[7] = 1
+    with pytest.raises(InputError, match="0 scores lie under 0 and 1 above it, the other 49"):
+        mine_svm(rng.normal(size=(50, 4)), scores, SvmConfig(share=0.3))
+
+
+def test_accuracy_weighs_both_ends_alike(rng):
+    scores = np.zeros(500)
+    scores[:20] = 1  # noise: always saying "low" would be right in 93 of 100 rows
+    found = mine_svm(rng.normal(size=(500, 3)), scores, SvmConfig(share=0.5))
+    assert found.evidence["accuracy"] < 0.75
 
 
 def test_takes_a_few_rows_where_the_share_gives_less(rng):
