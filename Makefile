@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready-demo.stamp
 READY_DEV := $(VENV)/ready-dev.stamp
 ARGS ?=
+# as a variable, the pins reach the isolated environment in which pip builds this package too
+export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 
 .PHONY: demo test slow lint bench clean
 
@@ -32,10 +34,10 @@ clean:
 
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
 	touch $@
 
 $(READY_DEV): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[s3,readers,dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[s3,readers,dev]"
 	touch $@ $(READY)

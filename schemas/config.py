@@ -1,22 +1,37 @@
-"""Reads a run's settings: defaults, then one YAML file, then `--dotted.keys value` arguments."""
+"""Reads a run's settings: defaults, then one YAML file, then `--dotted.keys value` arguments.
+
+The environment is no source: a stray DATASET or OUT there must not change a run.
+"""
 
 from __future__ import annotations
 
 import argparse
 import difflib
 import json
+import re
+import reprlib
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ValidationError, model_validator
 from pydantic_settings import BaseSettings, CliSettingsSource, SettingsError
 from pydantic_settings.sources import InitSettingsSource, PydanticBaseSettingsSource
 
 from schemas.errors import InputError
-from schemas.settings import RunSettings
+from schemas.remote import is_remote
+from schemas.settings import Options, RunSettings
 
 MOST_BYTES = 1_000_000  # of a settings file
+
+
+class _Loader(yaml.SafeLoader):
+    """Plain YAML in which 2024-01-01 is a string: JSON, which manifests are, knows no dates."""
+
+    yaml_implicit_resolvers = {
+        first: [(tag, shape) for tag, shape in resolvers if not tag.endswith(":timestamp")]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
 
 class _Parser(argparse.ArgumentParser):
@@ -40,7 +55,7 @@ def load_settings(argv: Sequence[str], prog: str, about: str, default: str) -> R
     """
     head = _Parser(prog=prog, description=about, add_help=False)
     head.add_argument("--config", metavar="FILE|URL", help=f"settings file (default: {default})")
-    known, rest = head.parse_known_args(list(argv))
+    known, rest = head.parse_known_args(_join_numbers(argv))
     path = known.config or default
     words = [*_join_options(rest, option_keys(RunSettings))]
     _refuse_unknown(words, prog)
@@ -51,7 +66,14 @@ def load_settings(argv: Sequence[str], prog: str, about: str, default: str) -> R
 def _build(
     stored: Mapping[str, Any], words: list[str], root: argparse.ArgumentParser, path: str
 ) -> RunSettings:
-    class Sources(RunSettings):
+    class Sources(RunSettings, BaseSettings):
+        """The command line, then the file; never the environment."""
+
+        @model_validator(mode="before")
+        @classmethod
+        def drop_nulls(cls, merged: dict[str, Any]) -> dict[str, Any]:
+            return _without_nulls(RunSettings, merged)
+
         @classmethod
         def settings_customise_sources(
             cls,
@@ -69,6 +91,7 @@ def _build(
             )
             return line, InitSettingsSource(settings_cls, dict(stored))
 
+    _refuse_nulls(stored, path)
     try:
         return RunSettings.model_validate(Sources().model_dump())
     except ValidationError as error:
@@ -84,19 +107,35 @@ def read_yaml(path: str) -> dict[str, Any]:
     try:
         with fsspec.open(path, "rb") as file:
             text = file.read(MOST_BYTES + 1)  # type: ignore[union-attr]
-    except (OSError, ValueError, ImportError) as error:
-        raise InputError(f"settings file {path} cannot be read: {error}") from None
+    except Exception as error:
+        if not (isinstance(error, OSError | ValueError | ImportError) or is_remote(error)):
+            raise
+        raise InputError(f"settings file {path} cannot be read: {_one_line(error)}") from None
     if len(text) > MOST_BYTES:
         raise InputError(f"settings file {path} is larger than {MOST_BYTES:,} bytes.")
-    try:
-        stored = yaml.safe_load(text)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"settings file {path} is not YAML: {_one_line(error)}") from None
+    stored = _parsed(text, f"settings file {path}")
     if stored is None:
         return {}
     if not isinstance(stored, dict):
         raise InputError(f"settings file {path} holds a {type(stored).__name__}, not a mapping.")
+    for key in stored:
+        if not isinstance(key, str):
+            raise InputError(f"settings file {path}: the key {key!r} is no string.")
     return stored
+
+
+def _parsed(text: str | bytes, who: str) -> Any:
+    """The plain value that YAML text stands for; InputError where JSON could not hold it."""
+    try:
+        value = yaml.load(text, _Loader)  # a SafeLoader
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as error:
+        # beside its own errors, PyYAML lets those of unfit tags through, as in `!!bool maybe`
+        raise InputError(f"{who} is not YAML: {_one_line(error)}") from None
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"{who} holds what JSON does not know: {_one_line(error)}") from None
+    return value
 
 
 def setting_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
@@ -122,9 +161,34 @@ def option_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
     return keys
 
 
-def _join_options(words: Sequence[str], mappings: Iterable[str]) -> list[str]:
-    """Turn `--mapping.key.sub value` into `--mapping '{"key": {"sub": value}}'`."""
+def named_options(model: type[BaseModel], prefix: str = "") -> list[str]:
+    """Those of them that hold options by name, such as mining.methods."""
+    keys = []
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            keys += named_options(kind, f"{prefix}{name}.")
+        elif get_origin(kind) is dict and get_args(kind)[1] == Options:
+            keys.append(prefix + name)
+    return keys
+
+
+def _join_numbers(words: Sequence[str]) -> list[str]:
+    """Turn `--key -1,1` into `--key=-1,1`, since argparse takes -1,1 for an option."""
     result: list[str] = []
+    for word in words:
+        before = result[-1] if result else ""
+        if re.match(r"-\.?\d", word) and before.startswith("--") and "=" not in before:
+            result[-1] = f"{before}={word}"
+        else:
+            result.append(word)
+    return result
+
+
+def _join_options(words: Sequence[str], mappings: Iterable[str]) -> list[str]:
+    """Turn every `--mapping.key.sub value` into one `--mapping '{"key": {"sub": value}}'`."""
+    result: list[str] = []
+    joined: dict[str, dict[str, Any]] = {}
     queue = list(words)
     while queue:
         word = queue.pop(0)
@@ -137,11 +201,50 @@ def _join_options(words: Sequence[str], mappings: Iterable[str]) -> list[str]:
             if not queue:
                 raise InputError(f"arguments: {word} needs a value.")
             value = queue.pop(0)
-        inner: Any = yaml.safe_load(value)
+        inner = _parsed(value, f"arguments: --{key} {reprlib.repr(value)}")
         for part in reversed(key[len(owner) + 1 :].split(".")):
             inner = {part: inner}
-        result += [f"--{owner}", json.dumps(inner)]
+        joined[owner] = _merged(joined.get(owner, {}), inner)
+    return result + [f"--{owner}={json.dumps(options)}" for owner, options in joined.items()]
+
+
+def _merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Both mappings, the second over the first, at every depth."""
+    result = dict(one)
+    for key, value in other.items():
+        under = result.get(key)
+        if isinstance(value, Mapping) and isinstance(under, Mapping):
+            value = _merged(under, value)
+        result[key] = value
     return result
+
+
+def _without_nulls(model: type[BaseModel], merged: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings without the entries that were set to null, as `--mining.methods.svm null`."""
+    result = dict(merged)
+    for name, field in model.model_fields.items():
+        kind, value = field.annotation, result.get(name)
+        if not isinstance(value, Mapping):
+            continue
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            result[name] = _without_nulls(kind, value)
+        elif name in named_options(model):
+            result[name] = {key: inner for key, inner in value.items() if inner is not None}
+    return result
+
+
+def _refuse_nulls(stored: Mapping[str, Any], path: str) -> None:
+    """In a file, `svm:` with nothing behind it may mean defaults as well as absence."""
+    for key in named_options(RunSettings):
+        group: Any = stored
+        for part in key.split("."):
+            group = group.get(part) if isinstance(group, Mapping) else None
+        for name, value in group.items() if isinstance(group, Mapping) else ():
+            if value is None:
+                raise InputError(
+                    f"setting {key}.{name} in {path} is null: write {name}: {{}} for the "
+                    "defaults, or leave the line out."
+                )
 
 
 def _refuse_unknown(words: Sequence[str], prog: str) -> None:

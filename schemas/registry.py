@@ -31,34 +31,78 @@ def load(kind: str, name: str, registry: Registry) -> Any:
     """
     if name not in registry and ":" not in name:
         raise unknown(kind, name, registry)
-    target, extra = registry.get(name, (name, ""))
+    target, _ = registry.get(name, (name, ""))
     module, _, attribute = target.partition(":")
+    if not all(part.isidentifier() for part in [*module.split("."), attribute]):
+        raise InputError(f"{kind} {name!r}: expected 'package.module:Attribute'.")
     try:
         found = getattr(importlib.import_module(module), attribute, None)
     except ModuleNotFoundError as error:
-        # a missing module of our own is a bug, not a missing extra
-        if error.name and error.name.partition(".")[0] in {"mining", "jobs", "schemas", "storage"}:
-            raise
-        if name not in registry:
+        if name not in registry and _lies_on(error.name, module):
             raise InputError(f"{kind} {name!r}: no module {error.name!r} to import.") from error
-        wanted = f"latentlode[{extra}]" if extra else "latentlode"
-        raise MissingBackendError(
-            f"{kind} {name!r} needs the package {error.name!r}: pip install '{wanted}'"
-        ) from error
+        if _is_ours(error):  # a bug, not a missing extra
+            raise
+        raise _missing(kind, name, registry, error) from error
     if found is None:
         raise InputError(f"{kind} {name!r}: module {module} has no {attribute!r}.")
+    if not callable(found):
+        what = type(found).__name__
+        raise InputError(f"{kind} {name!r} is a {what}; expected a class or a function.")
     return found
+
+
+def _lies_on(missing: str | None, module: str) -> bool:
+    return missing is not None and f"{module}.".startswith(f"{missing}.")
+
+
+def _is_ours(error: ModuleNotFoundError) -> bool:
+    package = (error.name or "").partition(".")[0]
+    return package in {"mining", "jobs", "schemas", "storage"}
+
+
+def _missing(
+    kind: str, name: str, registry: Registry, error: ModuleNotFoundError
+) -> MissingBackendError:
+    """The error for a package that is not there, and the extra that brings it."""
+    extra = registry[name][1] if name in registry else None
+    wanted = f"latentlode[{extra}]" if extra else "latentlode"
+    advice = "install it" if extra is None else f"pip install '{wanted}'"
+    package = error.name or str(error)
+    return MissingBackendError(f"{kind} {name!r} needs the package {package!r}: {advice}")
 
 
 def build(kind: str, name: str, registry: Registry, options: Mapping[str, Any]) -> Any:
     """Load the registry entry `name` and call it with its options.
 
     Raises:
-        InputError: no entry has this name, it takes no such option, or a value does not fit.
+        InputError: no entry has this name, it takes no such option, one that it needs is
+            missing, or a value does not fit.
         MissingBackendError: a package that it needs is not installed.
     """
+    who = f"{kind} {name!r}"
     make = load(kind, name, registry)
-    return make(**fitted_options(f"{kind} {name!r}", make, options))
+    fitted = fitted_options(who, make, options)
+    for option, needed in _parameters(who, make).items():
+        if needed and option not in fitted:
+            raise InputError(f"{who} needs the option {option!r}, which is not set.")
+    try:
+        return make(**fitted)
+    except ModuleNotFoundError as error:  # heavy packages are imported on first use
+        if _is_ours(error):
+            raise
+        raise _missing(kind, name, registry, error) from error
+
+
+def _parameters(who: str, make: Callable[..., Any]) -> dict[str, bool]:
+    """The options that a callable takes, by name: whether it cannot do without."""
+    try:
+        parameters = inspect.signature(make).parameters.values()
+    except (TypeError, ValueError):  # some that are written in C
+        raise InputError(f"{who} does not say which options it takes.") from None
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    if any(p.kind is p.POSITIONAL_ONLY and p.default is p.empty for p in parameters):
+        raise InputError(f"{who} has an option without a name; expected named ones only.")
+    return {p.name: p.default is p.empty for p in parameters if p.kind in named}
 
 
 def fitted_options(
@@ -73,10 +117,12 @@ def fitted_options(
 
     body = make.__init__ if inspect.isclass(make) else make
     hints = typing.get_type_hints(body)
-    known = [name for name in inspect.signature(make).parameters if name != "self"]
+    known = list(_parameters(who, make))
+    kinds = {parameter.kind for parameter in inspect.signature(make).parameters.values()}
+    any_goes = inspect.Parameter.VAR_KEYWORD in kinds
     fitted: dict[str, Any] = {}
     for option, value in options.items():
-        if option not in known:
+        if option not in known and not any_goes:
             near = difflib.get_close_matches(str(option), known, n=1, cutoff=0.5)
             hint = f"; did you mean {near[0]!r}?" if near else "."
             listed = ", ".join(known) or "none"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Options = dict[str, Any]
 
@@ -81,7 +80,8 @@ class MiningSettings(Part):
     methods: dict[str, Options] = Field(
         {"ridge": {}, "svm": {}, "nrsfm": {}, "robust_pca": {}}, min_length=1
     )
-    """names of mining/methods/registry.py with their options"""
+    """names of mining/methods/registry.py with their options; on the command line
+    --mining.methods.NAME null takes one away"""
     landmarks: str = "dlib_landmarks"
     """the landmark column that NRSfM factorises"""
     nrsfm: Options = {}
@@ -109,18 +109,17 @@ class EvaluationSettings(Part):
     """seed of the held-out identities and of the bootstrap"""
 
 
-class RunSettings(BaseSettings):
+class RunSettings(Part):
     """Everything a run can be told."""
 
-    model_config = SettingsConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-    out: str = "runs/demo"
+    out: Annotated[str, Field(min_length=1)] = "runs/demo"
     """folder or URL that takes dataset, catalogue, results and report"""
     catalog: str | None = None
     """folder or URL of the catalogue; <out>/catalog where it is null"""
     generator: GeneratorSettings = GeneratorSettings()
     extractors: Annotated[dict[str, Options], Field(min_length=1)] = {"dlib": {}, "geometry": {}}
-    """names of mining/extractors/registry.py with their options, in the order they run"""
+    """names of mining/extractors/registry.py with their options, in the order they run; on the
+    command line --extractors.NAME null takes one away"""
     dataset: DatasetSettings = DatasetSettings()  # type: ignore[call-arg]
     engine: EngineSettings = EngineSettings()  # type: ignore[call-arg]
     mining: MiningSettings = MiningSettings()  # type: ignore[call-arg]

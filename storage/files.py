@@ -59,8 +59,8 @@ class Store:
                 self.fs.pipe_file(self.path(name), data)
                 return
             target = Path(self.path(name))
-            target.parent.mkdir(parents=True, exist_ok=True)
             with self._scratch(data) as written:
+                target.parent.mkdir(parents=True, exist_ok=True)
                 os.replace(written, target)
             _sync_folder(target.parent)
 
@@ -131,8 +131,8 @@ class Store:
         one process wins, but readers may see the empty file for a moment, and for ever where
         the process is killed between the two steps.
         """
-        target.parent.mkdir(parents=True, exist_ok=True)
         with self._scratch(data) as written:
+            target.parent.mkdir(parents=True, exist_ok=True)
             try:
                 os.link(written, target)
             except FileExistsError:
@@ -148,8 +148,9 @@ class Store:
     @contextlib.contextmanager
     def _scratch(self, data: bytes) -> Iterator[Path]:
         path = Path(self.root) / SCRATCH / uuid.uuid4().hex
+        opened = _opened(path)
         try:
-            with _opened(path) as file:
+            with opened as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
@@ -241,8 +242,10 @@ def _told(doing: str) -> Iterator[None]:
     except StorageError:
         raise
     except OSError as error:
-        hint = _HINTS.get(error.errno or 0) or " ".join(str(error).split())
-        raise StorageError(f"{doing}: {hint}.") from error
+        said = " ".join(str(error).split()).rstrip(".")
+        if isinstance(error, FileNotFoundError) and said in doing:  # s3fs: the path and no more
+            said = _HINTS[errno.ENOENT]
+        raise StorageError(f"{doing}: {_HINTS.get(error.errno or 0, said)}.") from error
     except Exception as error:
         if not is_remote(error):
             raise

@@ -15,6 +15,7 @@ OK = "ok"
 NO_FACE = "no_face"
 SEVERAL_FACES = "several_faces"  # the largest was measured, `faces` says how many there were
 NOT_MEASURED = "not_measured"  # an extractor that this one needs has nothing for this image
+NO_POSE = "no_pose"  # no pose of a head explains the landmarks
 MEASURED = frozenset({OK, SEVERAL_FACES})  # the statuses of rows that carry values
 
 

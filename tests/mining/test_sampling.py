@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from mining.generators.base import TrueFaces, Truth
 from mining.sampling import Measurer, Renderer, describe, pack_images, shard_latents, unpack_images
 from schemas.errors import InputError, RunError
 from schemas.samples import from_column
@@ -102,6 +103,54 @@ def test_other_weights_on_a_node_are_refused():
     content["generator"] = {**content["generator"], "fingerprint": "0" * 64}
     with pytest.raises(RunError, match="install the same versions"):
         Renderer(Manifest(content))
+
+
+class Noted:
+    """Passes calls on and notes how many rows each brought."""
+
+    def __init__(self, inner):
+        self.inner, self.sizes = inner, []
+
+    def __getattr__(self, name):
+        return getattr(self.inner, name)
+
+    def synthesize(self, w_plus, condition=None):
+        self.sizes.append(len(w_plus))
+        return self.inner.synthesize(w_plus, condition)
+
+    def __call__(self, images, earlier):
+        self.sizes.append(len(images))
+        return self.inner(images, earlier)
+
+
+def test_generator_and_extractors_are_called_with_batches_of_the_manifests_size():
+    manifest = describe(settings(batch_size=4))
+    renderer, measurer = Renderer(manifest), Measurer(manifest)
+    renderer.generator = made = Noted(renderer.generator)
+    measurer.extractors = [measured] = [Noted(extractor) for extractor in measurer.extractors]
+    table = measurer(renderer(0))
+    assert made.sizes == measured.sizes == [4, 4, 2]
+    assert table.equals(make(describe(settings(batch_size=4)), 0))
+
+
+class Truthful(Noted):
+    """A generator that knows the truth: all zeros, one parameter."""
+
+    def truth(self):
+        direction = np.eye(1, self.inner.w_dim, dtype=np.float32)
+        return Truth(("yaw",), ("degrees",), (0,), direction)
+
+    def synthesize_with_truth(self, w_plus):
+        shapes = ((len(w_plus), 1), (len(w_plus), 68, 2), (len(w_plus), 68, 3))
+        faces = TrueFaces(*(np.zeros(shape, np.float32) for shape in shapes))
+        return self.synthesize(w_plus), faces
+
+
+def test_a_generator_with_truth_is_called_with_batches_too():
+    renderer = Renderer(describe(settings(batch_size=4)))
+    renderer.generator = made = Truthful(renderer.generator)
+    assert from_column(renderer(0).column("truth_landmarks_3d")).shape == (10, 68, 3)
+    assert made.sizes == [4, 4, 2]
 
 
 def test_images_survive_packing():

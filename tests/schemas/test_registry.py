@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import sys
+from types import SimpleNamespace
+
 import pytest
 
 from schemas.errors import InputError, MissingBackendError
@@ -32,6 +36,78 @@ def test_an_entry_of_ones_own_is_named_by_module_and_attribute():
 def test_an_own_entry_that_does_not_exist_is_an_input_error(name):
     with pytest.raises(InputError, match="no module|has no"):
         load("generator", name, REGISTRY)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        (":x", "expected 'package.module:Attribute'"),
+        (".foo:x", "expected 'package.module:Attribute'"),
+        ("foo.:x", "expected 'package.module:Attribute'"),
+        ("os:", "expected 'package.module:Attribute'"),
+        ("os:path", "generator 'os:path' is a module; expected a class or a function"),
+        ("os.nothing:x", "no module 'os.nothing'"),
+        ("mining.nothing:x", "no module 'mining.nothing'"),
+        ("builtins:dict", "does not say which options it takes"),
+    ],
+)
+def test_a_name_of_ones_own_that_names_nothing_usable(name, said):
+    with pytest.raises(InputError, match=re.escape(said)):
+        build("generator", name, REGISTRY, {})
+
+
+class Demanding:
+    def __init__(self, path: str, *, size: int, depth: int = 3):
+        self.values = (path, size, depth)
+
+
+class Backed:
+    """Imports on first use a package that nobody has, or a module of ours that is not there."""
+
+    def __init__(self, package: str = "no_such_backend.part"):
+        __import__(package)
+
+
+class Open:
+    def __init__(self, first: int = 1, **others):
+        self.values = (first, others)
+
+
+@pytest.fixture
+def own(monkeypatch):
+    """A module of one's own by name, and a registry that lists its class under an extra."""
+    module = SimpleNamespace(Demanding=Demanding, Backed=Backed, Open=Open)
+    monkeypatch.setitem(sys.modules, "module_of_ones_own", module)
+    return {"backed": ("module_of_ones_own:Backed", "video")}
+
+
+def test_a_required_option_that_is_missing_is_named(own):
+    name = "module_of_ones_own:Demanding"
+    with pytest.raises(InputError, match=f"generator '{name}' needs the option 'path'"):
+        build("generator", name, own, {"size": 4})
+    with pytest.raises(InputError, match="needs the option 'size'"):
+        build("generator", name, own, {"path": "x"})
+    made = build("generator", name, own, {"path": "x", "size": "4"})
+    assert made.values == ("x", 4, 3)
+
+
+def test_a_class_that_takes_any_option_gets_them(own):
+    made = build("generator", "module_of_ones_own:Open", own, {"first": 2, "more": [1]})
+    assert made.values == (2, {"more": [1]})
+
+
+def test_a_package_missing_on_first_use_names_the_extra(own):
+    said = "generator 'backed' needs the package 'no_such_backend': pip install 'latentlode[video]'"
+    with pytest.raises(MissingBackendError, match=re.escape(said)):
+        build("generator", "backed", own, {})
+    with pytest.raises(MissingBackendError, match="'no_such_backend': install it"):
+        build("generator", "module_of_ones_own:Backed", own, {})
+
+
+def test_a_missing_module_of_ours_stays_a_bug(own):
+    with pytest.raises(ModuleNotFoundError) as caught:
+        build("generator", "backed", own, {"package": "mining.no_such_module"})
+    assert not isinstance(caught.value, InputError)
 
 
 @pytest.mark.parametrize(

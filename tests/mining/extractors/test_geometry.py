@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import least_squares
+from scipy.spatial.transform import Rotation
 
-from mining.extractors.base import measure
+from mining.extractors.base import NO_POSE, NOT_MEASURED, OK, Measurement, measure
 from mining.extractors.face_template import RIGID, TEMPLATE
 from mining.extractors.geometry import ATTRIBUTES, Geometry, euler_angles, head_pose, to_front
 from mining.extractors.registry import make_extractors
@@ -38,6 +40,49 @@ def test_a_wide_image_is_seen_in_its_proportions():
     wide = 0.5 + (points - 0.5) * [0.5, 1.0]  # the same view in an image twice as wide
     rotation, _ = head_pose(wide, FOCAL / 2, aspect=0.5)
     np.testing.assert_allclose(euler_angles(rotation), (20, 5, -10), atol=1e-3)
+
+
+@pytest.mark.parametrize("focal", [0.5, 1.0, 4.26, 15.0, 50.0, 100.0])
+@pytest.mark.parametrize("size", [0.02, 0.06, 0.3])
+def test_small_faces_anywhere_and_long_lenses_have_their_pose(rng, focal, size):
+    """size: of the face, in image widths; 0.06 is a face of 60 px in 1024."""
+    for _ in range(6):
+        angles = tuple(rng.uniform([-60, -40, -60], [60, 40, 60]))
+        distance = 140 * focal / size
+        centre = (0.5 - size / 2) * rng.uniform(-1, 1, 2) * distance / focal
+        placed = TEMPLATE @ pose_matrix(*angles).T + [*centre, -distance]
+        points = 0.5 + focal * placed[:, :2] * [1, -1] / -placed[:, 2:]
+        rotation, translation = head_pose(points, focal)
+        np.testing.assert_allclose(euler_angles(rotation), angles, atol=1e-3)
+        assert translation[2] == pytest.approx(-distance, rel=1e-4)
+
+
+def test_the_pose_minimises_the_reprojection_error(rng):
+    points = seen(TEMPLATE, (20, 10, -5)) + 0.002 * rng.standard_normal((68, 2))
+    rotation, translation = head_pose(points, FOCAL)
+
+    def residuals(step):
+        """Of the pose a step away: three angles in radians, three lengths in metres."""
+        turned = Rotation.from_rotvec(step[:3]).as_matrix() @ rotation
+        placed = TEMPLATE[RIGID] @ turned.T + translation + 1000 * step[3:]
+        image = 0.5 + FOCAL * placed[:, :2] * [1, -1] / -placed[:, 2:]
+        return 1000 * (image - points[RIGID]).ravel()
+
+    best = least_squares(residuals, np.zeros(6), xtol=1e-12, ftol=1e-12, gtol=1e-12)
+    assert (residuals(np.zeros(6)) ** 2).sum() == pytest.approx(2 * best.cost, rel=1e-6)
+    np.testing.assert_allclose(best.x, 0, atol=1e-5)
+
+
+def test_landmarks_without_a_pose_are_rows_with_a_reason():
+    points = np.stack([seen(TEMPLATE, (0, 0, 0)), np.full((68, 2), 0.4), np.zeros((68, 2))])
+    points = np.concatenate([points, points[:1]])
+    points[3, RIGID[0], 0] = np.inf
+    source = Measurement((OK, OK, "no_face", OK), {"landmarks": points.astype(np.float32)})
+    found = Geometry()(np.zeros((4, 8, 8, 3), np.uint8), {"dlib": source})
+    assert found.status == (OK, NO_POSE, NOT_MEASURED, NO_POSE)
+    assert found.measured().tolist() == [True, False, False, False]
+    for column in found.values.values():
+        assert np.isfinite(column).tolist() == [True, False, False, False]
 
 
 @pytest.mark.parametrize(
