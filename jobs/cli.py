@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import typer
 
 from jobs.cli_catalog import catalog_app
+from jobs.cli_dataset import dataset_app
 from schemas.errors import LodeError
 
 DEFAULT_RUN = "runs/demo"
@@ -21,6 +22,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(catalog_app, name="catalog")
+app.add_typer(dataset_app, name="dataset")
 
 
 @app.command(context_settings=PASS_ON)

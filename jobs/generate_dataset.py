@@ -14,7 +14,7 @@ from jobs.progress import Progress
 from mining.sampling import describe
 from schemas.config import load_settings
 from schemas.errors import InputError, LostWorkerError, RunError
-from schemas.settings import RunSettings
+from schemas.settings import EngineSettings, RunSettings
 from storage.dataset import Dataset
 from storage.files import Store, absolute, is_absolute
 from storage.manifest import Manifest, claim
@@ -39,11 +39,7 @@ def prepare(settings: RunSettings, manifest: Manifest) -> list[int]:
         InputError: the target holds another run's dataset, or cannot be written.
         CorruptDataError: a receipt there is damaged.
     """
-    if on_cluster() and not is_absolute(settings.out):
-        raise InputError(
-            f"out {settings.out!r} is a relative path, and a submitted job works in a temporary "
-            "copy of its folder; expected an absolute path on a shared disk, or a URL."
-        )
+    refuse_relative("out", settings.out)
     store = Store(absolute(dataset_url(settings)))
     claim(store, manifest)
     done = finished(store, manifest)
@@ -54,6 +50,15 @@ def prepare(settings: RunSettings, manifest: Manifest) -> list[int]:
     return missing
 
 
+def refuse_relative(what: str, url: str) -> None:
+    """InputError where a submitted job is told a relative path."""
+    if on_cluster() and not is_absolute(url):
+        raise InputError(
+            f"{what} {url!r} is a relative path, and a submitted job works in a temporary "
+            "copy of its folder; expected an absolute path on a shared disk, or a URL."
+        )
+
+
 def generate(settings: RunSettings) -> Dataset:
     """Make what is missing of the run's dataset and open it."""
     from jobs.cluster import ray_session
@@ -62,7 +67,7 @@ def generate(settings: RunSettings) -> Dataset:
     missing = prepare(settings, manifest)
     if missing:
         with ray_session(settings.engine):
-            make_shards(settings, manifest, missing)
+            make_shards(absolute(dataset_url(settings)), manifest, missing, settings.engine)
     return open_complete(settings)
 
 
@@ -78,18 +83,23 @@ def open_complete(settings: RunSettings) -> Dataset:
     return dataset
 
 
-def make_shards(settings: RunSettings, manifest: Manifest, missing: Sequence[int]) -> None:
-    """Make the missing shards on the running Ray, with progress."""
+def make_shards(
+    url: str, manifest: Manifest, missing: Sequence[int], engine: EngineSettings
+) -> None:
+    """Make the missing shards of the dataset at an absolute URL on the running Ray.
+
+    Raises:
+        RunError: workers died again and again.
+    """
     from jobs.engine import stream
 
-    url = absolute(dataset_url(settings))
     total = sum(len(manifest.rows(shard)) for shard in missing)
     left, idle = set(missing), 0
     with Progress("generate", total, "images") as progress:
         while left and idle < IDLE_ROUNDS:
             before = len(left)
             try:
-                for receipt in stream(manifest, url, sorted(left), settings.engine):
+                for receipt in stream(manifest, url, sorted(left), engine):
                     if receipt.shard in left:
                         left.discard(receipt.shard)
                         progress.advance(receipt.rows, rejects(receipt))

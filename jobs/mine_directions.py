@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from jobs.cluster import ray_session
 from jobs.evaluation_stage import evaluate, rescoring_config
-from jobs.generate_dataset import DEMO, make_shards, open_complete, prepare
+from jobs.generate_dataset import DEMO, dataset_url, make_shards, open_complete, prepare
 from jobs.mining_stage import Mined, check_mining, mine, read_data
 from jobs.publish import make_cards, make_report, publication_id
 from jobs.report.data import Stage
@@ -57,7 +57,8 @@ def run(settings: RunSettings) -> RunResult:
     with ray_session(settings.engine):
         if missing:
             with _timed(stages, "generate", f"{settings.dataset.samples:,} images"):
-                make_shards(settings, manifest, missing)
+                url = absolute(dataset_url(settings))
+                make_shards(url, manifest, missing, settings.engine)
         dataset = open_complete(settings)
         data = read_data(dataset, settings.mining)
         with _timed(stages, "mine", f"{len(data.latents):,} rows"):
@@ -153,7 +154,7 @@ def _say(result: RunResult) -> None:
     lines = {
         "directions": f"{len(result.cards)}, {share}",
         "time": spent,
-        "catalogue": f"{result.catalog_url}   (lode catalog list)",
+        "catalogue": f"{result.catalog_url}   (lode catalog list --catalog {result.catalog_url})",
         "dataset": f"{result.dataset.url}   ({result.dataset.rows:,} rows)",
         "report": result.report_url,
     }

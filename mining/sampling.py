@@ -82,7 +82,7 @@ class Renderer:
         z, w_plus = shard_latents(self.generator, self.manifest.settings, shard, len(rows))
         images, truth = self._images(w_plus)
         columns: dict[str, pa.Array] = {
-            "sample_id": pa.array([f"{self.manifest.dataset_id}-{row:09d}" for row in rows]),
+            "sample_id": pa.array(self.manifest.sample_ids(shard), pa.string()),
             "index": pa.array(rows, pa.int64()),
             "z": to_column(z),
         }

@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from schemas.errors import InputError
 from schemas.registry import unknown
 from schemas.samples import Field, from_column
-from storage import manifest as manifests
 from storage.files import Store
-from storage.manifest import Manifest
+from storage.manifest import Manifest, load
 from storage.shards import Receipt, finished, read_shard, tally
 
 
@@ -27,13 +26,7 @@ class Dataset:
     def __init__(self, url: str):
         self.url = url
         self.store = Store(url)
-        if not self.store.exists(manifests.NAME):
-            raise InputError(
-                f"dataset: {url} holds no {manifests.NAME}; "
-                "make a dataset with: python jobs/generate_dataset.py --out ..."
-            )
-        where = self.store.path(manifests.NAME)
-        self.manifest = Manifest.from_bytes(self.store.read(manifests.NAME), where)
+        self.manifest = load(self.store)
         self.receipts: dict[int, Receipt] = finished(self.store, self.manifest)
 
     @property

@@ -106,6 +106,19 @@ class Store:
         with _told(f"deleting {self.path(name)}"), contextlib.suppress(FileNotFoundError):
             self.fs.rm_file(self.path(name))
 
+    def move(self, name: str, target: str) -> None:
+        """Move a file to a name that is free; object stores copy it, then delete the first."""
+        with _told(f"moving {self.path(name)} to {self.path(target)}"):
+            if not self.local:
+                self.fs.cp_file(self.path(name), self.path(target))
+                self.fs.rm_file(self.path(name))
+                return
+            here, there = Path(self.path(name)), Path(self.path(target))
+            there.parent.mkdir(parents=True, exist_ok=True)
+            here.rename(there)
+            _sync_folder(there.parent)
+            _sync_folder(here.parent)
+
     def check_writable(self) -> None:
         """Write and delete a small file, so that a wrong target is known before any work.
 

@@ -57,6 +57,11 @@ class Manifest:
         size, samples = self.settings["shard_size"], self.settings["samples"]
         return range(shard * size, min((shard + 1) * size, samples))
 
+    def sample_ids(self, shard: int) -> list[str]:
+        """The ids of one shard's samples, in order; unique for ever."""
+        dataset_id = self.dataset_id
+        return [f"{dataset_id}-{row:09d}" for row in self.rows(shard)]
+
     def shard_file(self, shard: int) -> str:
         """The shard's file, named as Hugging Face names shards."""
         return f"data/train-{shard:05d}-of-{self.shards:05d}.parquet"
@@ -85,6 +90,21 @@ class Manifest:
         if version != FORMAT:
             raise InputError(f"{where} has format {version}, this LatentLode reads {FORMAT}.")
         return cls(content)
+
+
+def load(store: Store) -> Manifest:
+    """The manifest of the dataset in a store.
+
+    Raises:
+        InputError: there is no dataset, or a later version of LatentLode wrote it.
+        CorruptDataError: what stands there is not a manifest.
+    """
+    if not store.exists(NAME):
+        raise InputError(
+            f"dataset: {store.url} holds no {NAME}; "
+            "make a dataset with: python jobs/generate_dataset.py --out ..."
+        )
+    return Manifest.from_bytes(store.read(NAME), store.path(NAME))
 
 
 def claim(store: Store, manifest: Manifest) -> None:

@@ -148,8 +148,8 @@ def check_files(store: Store, receipts: Mapping[int, Receipt]) -> None:
         first = wrong[0]
         raise CorruptDataError(
             f"{store.url}: {len(wrong)} shards are missing or have another length than their "
-            f"receipt says, first {first.file}; delete their files in data/ and receipts/ (here "
-            f"receipts/{first.shard:05d}.json) and run again to make them anew."
+            f"receipt says, first {first.file}; make them again with: "
+            f"lode dataset repair {store.url}"
         )
 
 
@@ -167,8 +167,8 @@ def read_shard(
         verify and hashlib.sha256(data).hexdigest() != receipt.sha256
     ):
         raise CorruptDataError(
-            f"{where}: {len(data)} bytes do not match the receipt's checksum; delete this file "
-            f"and receipts/{receipt.shard:05d}.json, then run generate_dataset again to remake it."
+            f"{where}: {len(data)} bytes do not match the receipt's checksum; make it again with: "
+            f"lode dataset repair {store.url}"
         )
     try:
         return pq.read_table(io.BytesIO(data), columns=columns)

@@ -21,7 +21,7 @@ def lode(environment, *words, cwd=None) -> subprocess.CompletedProcess:
 def test_help_names_every_command_and_is_quick_to_import(environment):
     done = lode(environment, "--help")
     assert done.returncode == 0
-    for command in ("mine", "generate", "report", "catalog", "version"):
+    for command in ("mine", "generate", "report", "catalog", "dataset", "version"):
         assert command in done.stdout
     heavy = (
         "import sys, jobs.cli; print(sorted({'ray', 'torch', 'pandas', 'dlib'} & set(sys.modules)))"

@@ -159,3 +159,13 @@ def test_a_full_disk_is_said_and_leaves_nothing(tmp_path, monkeypatch):
 def test_an_unknown_protocol_is_an_input_error():
     with pytest.raises(InputError, match="cannot be opened"):
         Store("gopher9://bucket/data")
+
+
+def test_a_moved_file_is_at_its_new_name_alone(tmp_path):
+    store = Store(str(tmp_path))
+    store.create("data/a", b"first")
+    store.move("data/a", ".broken/now/data/a")
+    assert store.read(".broken/now/data/a") == b"first"
+    assert store.names("data") == []
+    with pytest.raises(StorageError, match=r"moving .*data/a to .*: no such file"):
+        store.move("data/a", "elsewhere/a")

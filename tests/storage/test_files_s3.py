@@ -118,3 +118,13 @@ def test_an_endpoint_that_nobody_answers(bucket, monkeypatch):
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     with pytest.raises(InputError, match="cannot be written: .*Could not connect to the endpoint"):
         Store(bucket).check_writable()
+
+
+def test_a_moved_file_is_at_its_new_name_alone(bucket):
+    store = Store(f"{bucket}/some/folder")
+    store.create("data/a", b"first")
+    store.move("data/a", ".broken/now/data/a")
+    assert store.read(".broken/now/data/a") == b"first"
+    assert store.names("data") == []
+    with pytest.raises(StorageError, match=r"moving .*data/a to "):
+        store.move("data/a", "elsewhere")
