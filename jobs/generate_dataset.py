@@ -13,7 +13,13 @@ from jobs.cluster import on_cluster
 from jobs.progress import Progress
 from mining.sampling import describe
 from schemas.config import load_settings
-from schemas.errors import InputError, LostWorkerError, RunError
+from schemas.errors import (
+    CorruptDataError,
+    InputError,
+    LostWorkerError,
+    RunError,
+    StorageError,
+)
 from schemas.settings import EngineSettings, RunSettings
 from storage.dataset import Dataset
 from storage.files import Store, absolute, is_absolute
@@ -41,7 +47,12 @@ def prepare(settings: RunSettings, manifest: Manifest) -> list[int]:
     """
     refuse_relative("out", settings.out)
     store = Store(absolute(dataset_url(settings)))
-    claim(store, manifest)
+    try:
+        claim(store, manifest)
+    except CorruptDataError:
+        raise
+    except StorageError as error:
+        raise InputError(f"out {settings.out!r} cannot be used: {error}") from error
     done = finished(store, manifest)
     check_files(store, done)
     missing = [shard for shard in range(manifest.shards) if shard not in done]

@@ -22,6 +22,7 @@ from mining.evaluation.matrix import rescoring_matrix, truth_leaderboard
 from mining.sampling import describe
 from schemas.config import load_settings
 from schemas.directions import DirectionCard
+from schemas.errors import ConflictError
 from schemas.settings import RunSettings
 from storage.catalog import Catalog
 from storage.dataset import Dataset
@@ -51,7 +52,7 @@ def run(settings: RunSettings) -> RunResult:
     check_mining(settings.mining, manifest)
     rescoring_config(settings.evaluation)
     catalog = Catalog(catalog_url)
-    Store(catalog_url).check_writable()
+    _check_catalog_folder(catalog_url)
     missing = prepare(settings, manifest)
     stages: list[Stage] = []
     with ray_session(settings.engine):
@@ -74,6 +75,18 @@ def run(settings: RunSettings) -> RunResult:
     report.save(f"{out}/results")
     report_url = write_report(out)
     return RunResult(dataset, tuple(cards), mined, tuple(stages), catalog_url, report_url)
+
+
+def _check_catalog_folder(url: str) -> None:
+    """Refuse a folder that holds something else, or cannot be written, before any work."""
+    store = Store(url)
+    store.check_writable()
+    strangers = [name for name in store.names() if not name.startswith(".")]
+    if strangers and "_delta_log" not in strangers:
+        raise ConflictError(
+            f"catalog: {url} holds {', '.join(strangers[:3])} but no catalogue; choose an empty "
+            "folder or an existing catalogue. Nothing was changed."
+        )
 
 
 def _publish(

@@ -5,11 +5,12 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
+import traceback
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from schemas.errors import InputError, MissingBackendError
+from schemas.errors import InputError, LodeError, MissingBackendError
 
 Registry = Mapping[str, tuple[str, str]]
 
@@ -18,7 +19,7 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
     """The error for a name that is not among the known ones, naming the nearest."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    hint = f"; did you mean {near[0]!r}?" if near else "."
     return InputError(f"unknown {kind} {name!r}{hint} Known: {', '.join(names)}.")
 
 
@@ -39,16 +40,29 @@ def load(kind: str, name: str, registry: Registry) -> Any:
         found = getattr(importlib.import_module(module), attribute, None)
     except ModuleNotFoundError as error:
         if name not in registry and _lies_on(error.name, module):
-            raise InputError(f"{kind} {name!r}: no module {error.name!r} to import.") from error
+            raise InputError(
+                f"{kind} {name!r}: no module {error.name!r} to import; is its folder on PYTHONPATH?"
+            ) from error
         if _is_ours(error):  # a bug, not a missing extra
             raise
         raise _missing(kind, name, registry, error) from error
+    except Exception as error:
+        if name in registry:  # a bug of ours
+            raise
+        raise InputError(f"{kind} {name!r} cannot be imported: {_cause(error)}") from error
     if found is None:
         raise InputError(f"{kind} {name!r}: module {module} has no {attribute!r}.")
     if not callable(found):
         what = type(found).__name__
         raise InputError(f"{kind} {name!r} is a {what}; expected a class or a function.")
     return found
+
+
+def _cause(error: Exception) -> str:
+    """The exception's class and text, and the last line of code that it passed."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}{where}"
 
 
 def _lies_on(missing: str | None, module: str) -> bool:
@@ -91,6 +105,12 @@ def build(kind: str, name: str, registry: Registry, options: Mapping[str, Any]) 
         if _is_ours(error):
             raise
         raise _missing(kind, name, registry, error) from error
+    except LodeError:
+        raise
+    except Exception as error:
+        if name in registry:  # a bug of ours
+            raise
+        raise InputError(f"{who} cannot be made: {_cause(error)}") from error
 
 
 def _parameters(who: str, make: Callable[..., Any]) -> dict[str, bool]:

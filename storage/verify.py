@@ -6,19 +6,17 @@ Holds one shard at a time and writes nothing.
 from __future__ import annotations
 
 import hashlib
-import io
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from schemas.errors import CorruptDataError, StorageError
 from schemas.samples import samples_schema
 from storage.files import Store
 from storage.manifest import NAME, Manifest, load
-from storage.shards import Receipt
+from storage.shards import Receipt, open_parquet
 
 UNMADE = "neither receipt nor file: the shard is not made"
 STRANGER = "no shard of this dataset owns it"
@@ -168,7 +166,7 @@ def _table(data: bytes, manifest: Manifest) -> pa.Table:
     """The rows of a Parquet file of this dataset, the checksum of every page verified."""
     expected = samples_schema(manifest.fields, manifest.dataset_id)
     try:
-        with pq.ParquetFile(io.BytesIO(data), page_checksum_verification=True) as file:
+        with open_parquet(data) as file:
             schema = file.schema_arrow
             if not schema.equals(expected):
                 raise CorruptDataError(_difference(schema, expected))
@@ -177,7 +175,7 @@ def _table(data: bytes, manifest: Manifest) -> pa.Table:
                 raise CorruptDataError(
                     f"is of dataset {dataset_id}, expected {manifest.dataset_id}"
                 )
-            table = file.read()
+            table = file.read(use_threads=False)
         table.validate(full=True)  # offsets and UTF-8
     except (pa.ArrowException, OSError) as error:
         said = " ".join(str(error).split())

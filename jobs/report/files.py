@@ -24,6 +24,7 @@ from jobs.report.data import DatasetFacts, LossCurve, Picture, ReportData, Stage
 from schemas.directions import DirectionCard, Provenance, Response
 from schemas.errors import CorruptDataError, InputError
 from storage.files import Store
+from storage.shards import read_parquet
 
 VERSION = 1
 NUMBERS, VECTORS, STRIPS = "report.json", "vectors.parquet", "strips.parquet"
@@ -212,4 +213,4 @@ def _parquet(rows: list[dict[str, Any]], schema: pa.Schema) -> bytes:
 
 
 def _rows(data: bytes) -> list[dict[str, Any]]:
-    return pq.read_table(io.BytesIO(data)).to_pylist()
+    return read_parquet(data).to_pylist()

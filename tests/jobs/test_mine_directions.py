@@ -147,6 +147,7 @@ def test_a_corrupt_shard_ends_the_run_with_its_name(tiny, tmp_path, environment)
         (["--generator.name", "hed"], "unknown generator 'hed'; did you mean 'head'"),
         (["--catalog", "/proc/nowhere/catalog"], "cannot be written"),
         (["--catalog", "a#b"], "a#b"),
+        (["--catalog", str(ROOT / "schemas")], "but no catalogue"),
     ],
 )
 def test_a_mistake_is_told_before_anything_is_made(tiny, tmp_path, environment, words, said):

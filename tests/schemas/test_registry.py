@@ -22,6 +22,24 @@ def test_an_unknown_name_gets_the_nearest():
         load("method", "heer", REGISTRY)
 
 
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("def broken(:", "cannot be imported: SyntaxError"),
+        ("1 / 0", "cannot be imported: ZeroDivisionError"),
+        ("class Own:\n    def __init__(self):\n        open('/nowhere/x')", "cannot be made: File"),
+    ],
+)
+def test_a_broken_module_of_ones_own_is_told_in_one_line(tmp_path, monkeypatch, code, said):
+    (tmp_path / "own_module_of_a_test.py").write_text(code)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "own_module_of_a_test", raising=False)
+    with pytest.raises(InputError, match=said) as caught:
+        build("generator", "own_module_of_a_test:Own", REGISTRY, {})
+    assert "own_module_of_a_test.py" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
 def test_a_missing_package_names_the_extra():
     with pytest.raises(MissingBackendError, match=r"pip install 'latentlode\[video\]'"):
         load("method", "absent", REGISTRY)
