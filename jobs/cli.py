@@ -9,15 +9,17 @@ import typer
 
 from jobs.cli_catalog import catalog_app
 from jobs.cli_dataset import dataset_app
-from schemas.errors import LodeError
+from schemas.errors import InputError, LodeError
 
 DEFAULT_RUN = "runs/demo"
+STOPPED = 130  # exit status of a program that was stopped by hand
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 app = typer.Typer(
     name="lode",
     help="Mine pretrained image generators for directions and query the catalogue.",
     no_args_is_help=True,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     add_completion=False,
 )
@@ -27,10 +29,10 @@ app.add_typer(dataset_app, name="dataset")
 
 @app.command(context_settings=PASS_ON)
 def mine(context: typer.Context) -> None:
-    """Make the dataset where it is missing, mine, measure, publish and report."""
+    """Make what is missing of a dataset, mine, measure, publish, report."""
     from jobs import mine_directions
 
-    raise typer.Exit(guarded(mine_directions.main, context.args))
+    raise typer.Exit(mine_directions.main(context.args))
 
 
 @app.command(context_settings=PASS_ON)
@@ -38,7 +40,7 @@ def generate(context: typer.Context) -> None:
     """Make a dataset: sample, render, measure."""
     from jobs import generate_dataset
 
-    raise typer.Exit(guarded(generate_dataset.main, context.args))
+    raise typer.Exit(generate_dataset.main(context.args))
 
 
 @app.command()
@@ -47,9 +49,19 @@ def report(
 ) -> None:
     """Write the report of a finished run again, and say where it lies."""
     from jobs.mine_directions import write_report
-    from storage.files import absolute
+    from jobs.report.files import NUMBERS
+    from storage.files import Store, absolute
 
-    print(write_report(absolute(run)))
+    out = absolute(run)
+    store = Store(out)
+    if not store.exists(f"results/{NUMBERS}"):
+        state = "holds no finished run" if store.exists() else "does not exist"
+        raise InputError(
+            f"report: the run folder {out} {state}; expected the --out of a finished run, with "
+            f"results/{NUMBERS} in it. Name another folder, or run `lode mine --out {run}` first."
+        )
+    store.check_writable()
+    print(write_report(out))
 
 
 @app.command()
@@ -69,7 +81,7 @@ def guarded(program: Callable[[Sequence[str]], int | None], argv: Sequence[str])
         return error.exit_status
     except KeyboardInterrupt:
         print("stopped; run the same command again to go on.", file=sys.stderr)
-        return 130
+        return STOPPED
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -77,9 +89,26 @@ def main(argv: Sequence[str] | None = None) -> None:
     sys.exit(guarded(_lode, sys.argv[1:] if argv is None else argv))
 
 
-def _lode(argv: Sequence[str]) -> None:
-    # typer itself prints what is wrong with the arguments, and exits with 2
-    app(list(argv), prog_name="lode")
+def _lode(argv: Sequence[str]) -> int | None:
+    """Run a command; InputError where typer finds its arguments wrong, help where none came."""
+    # click, or the copy of it that newer versions of typer carry
+    wrong = sys.modules[typer.BadParameter.__module__]
+    try:
+        status = app(list(argv), prog_name="lode", standalone_mode=False)
+    except typer.Abort:  # KeyboardInterrupt, where typer uses click
+        raise KeyboardInterrupt from None
+    except getattr(wrong, "NoArgsIsHelpError", ()) as error:  # click 8.1 has none, and helps itself
+        print(error.format_message())
+        return InputError.exit_status
+    except wrong.UsageError as error:
+        path = error.ctx.command_path if error.ctx else "lode"
+        # "Value error" is pydantic's word before the message of a check
+        message = error.format_message().replace("Value error, ", "")
+        stop = "" if message.endswith((".", "?")) else "."
+        raise InputError(f"{path}: {message}{stop} See `{path} --help`.") from None
+    if status == STOPPED:  # KeyboardInterrupt, where typer has its copy
+        raise KeyboardInterrupt
+    return status
 
 
 if __name__ == "__main__":

@@ -19,19 +19,42 @@ from pydantic_settings import BaseSettings, CliSettingsSource, SettingsError
 from pydantic_settings.sources import InitSettingsSource, PydanticBaseSettingsSource
 
 from schemas.errors import InputError
+from schemas.registry import missing_client
 from schemas.remote import is_remote
-from schemas.settings import Options, RunSettings
+from schemas.settings import GeneratorSettings, Options, RunSettings
 
 MOST_BYTES = 1_000_000  # of a settings file
+_HELP = (
+    "Each setting comes from the arguments, else from the settings file, else from the default "
+    "that is listed here. Where --generator.name is not the file's generator, the file's "
+    "generator.options are left out."
+)
 
 
 class _Loader(yaml.SafeLoader):
-    """Plain YAML in which 2024-01-01 is a string: JSON, which manifests are, knows no dates."""
+    """Plain YAML, less two traps.
+
+    2024-01-01 is a string: JSON, which manifests are, knows no dates. A key that stands twice in
+    one mapping is refused, where PyYAML would drop the first.
+    """
 
     yaml_implicit_resolvers = {
         first: [(tag, shape) for tag, shape in resolvers if not tag.endswith(":timestamp")]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
+
+    # not when it is constructed: `<<` has put the keys of others into it by then
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        lines: dict[tuple[str, str], int] = {}
+        plain = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for key in plain:
+            before = lines.get((key.tag, key.value))
+            if before is not None:
+                said = f"the key {key.value!r} stands twice, first in line {before}; keep one"
+                raise yaml.MarkedYAMLError(problem=said, problem_mark=key.start_mark)
+            lines[key.tag, key.value] = key.start_mark.line + 1
+        return node
 
 
 class _Parser(argparse.ArgumentParser):
@@ -43,6 +66,9 @@ class _Parser(argparse.ArgumentParser):
 
 def load_settings(argv: Sequence[str], prog: str, about: str, default: str) -> RunSettings:
     """Settings from `--config FILE|URL` (else `default`) with overrides from `argv`.
+
+    Where `argv` names another generator than the file, the file's generator.options, which were
+    meant for its own, are left out; those in `argv` stay.
 
     Args:
         argv: arguments after the program's name, such as ["--dataset.samples", "5000"].
@@ -59,7 +85,7 @@ def load_settings(argv: Sequence[str], prog: str, about: str, default: str) -> R
     path = known.config or default
     words = [*_join_options(rest, option_keys(RunSettings))]
     _refuse_unknown(words, prog)
-    root = _Parser(prog=prog, description=about, parents=[head])
+    root = _Parser(prog=prog, description=f"{about.strip()} {_HELP}", parents=[head])
     return _build(read_yaml(path), words, root, path)
 
 
@@ -89,7 +115,7 @@ def _build(
                 cli_parse_args=words,
                 cli_exit_on_error=False,
             )
-            return line, InitSettingsSource(settings_cls, dict(stored))
+            return line, InitSettingsSource(settings_cls, _for_generator(stored, line()))
 
     _refuse_nulls(stored, path)
     try:
@@ -100,6 +126,17 @@ def _build(
         raise InputError(f"arguments: {error}") from None
 
 
+def _for_generator(stored: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, Any]:
+    """The file's settings, without generator.options where the arguments name another one."""
+    before, now = stored.get("generator"), told.get("generator")
+    if not isinstance(before, Mapping) or not isinstance(now, Mapping) or "name" not in now:
+        return dict(stored)
+    if now["name"] == before.get("name", GeneratorSettings().name):
+        return dict(stored)
+    kept = {key: value for key, value in before.items() if key != "options"}
+    return {**stored, "generator": kept}
+
+
 def read_yaml(path: str) -> dict[str, Any]:
     """The mapping in a YAML file or URL of at most 1 MB."""
     import fsspec
@@ -107,8 +144,10 @@ def read_yaml(path: str) -> dict[str, Any]:
     try:
         with fsspec.open(path, "rb") as file:
             text = file.read(MOST_BYTES + 1)  # type: ignore[union-attr]
+    except ImportError as error:
+        raise missing_client(f"settings file {path}", error) from None
     except Exception as error:
-        if not (isinstance(error, OSError | ValueError | ImportError) or is_remote(error)):
+        if not (isinstance(error, OSError | ValueError) or is_remote(error)):
             raise
         raise InputError(f"settings file {path} cannot be read: {_one_line(error)}") from None
     if len(text) > MOST_BYTES:
@@ -128,6 +167,8 @@ def _parsed(text: str | bytes, who: str) -> Any:
     """The plain value that YAML text stands for; InputError where JSON could not hold it."""
     try:
         value = yaml.load(text, _Loader)  # a SafeLoader
+    except yaml.MarkedYAMLError as error:
+        raise InputError(f"{who} is not YAML: {_place(error)}.") from None
     except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as error:
         # beside its own errors, PyYAML lets those of unfit tags through, as in `!!bool maybe`
         raise InputError(f"{who} is not YAML: {_one_line(error)}") from None
@@ -136,6 +177,17 @@ def _parsed(text: str | bytes, who: str) -> Any:
     except (TypeError, ValueError, RecursionError) as error:
         raise InputError(f"{who} holds what JSON does not know: {_one_line(error)}") from None
     return value
+
+
+def _place(error: yaml.MarkedYAMLError) -> str:
+    """The line that PyYAML means, and what it says about it."""
+    said, mark, start = error.problem or "", error.problem_mark, error.context_mark
+    if r"'\t'" in said:
+        said = "a tab stands where YAML wants spaces; put spaces there"
+    elif error.context:
+        since = f" that begins in line {start.line + 1}" if start else ""
+        said = f"{said} {error.context}{since}"
+    return " ".join((f"line {mark.line + 1}: {said}" if mark else said).split())
 
 
 def setting_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
@@ -267,7 +319,9 @@ def _explain(error: ValidationError, path: str) -> str:
     if first["type"] == "extra_forbidden":
         return f"unknown setting {key!r} in {path}{_nearest(key, setting_keys(RunSettings))}"
     more = f" ({error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    return f"setting {key} = {first['input']!r}: {first['msg'].lower()}{more}."
+    ours = first["type"] == "value_error"  # what a validator in schemas.settings said
+    said = first["msg"].removeprefix("Value error, ") if ours else first["msg"].lower()
+    return f"setting {key} = {first['input']!r}: {said}{more}."
 
 
 def _one_line(error: Exception) -> str:

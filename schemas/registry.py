@@ -85,6 +85,14 @@ def _missing(
     return MissingBackendError(f"{kind} {name!r} needs the package {package!r}: {advice}")
 
 
+def missing_client(what: str, error: ImportError) -> MissingBackendError:
+    """The error for a URL whose protocol fsspec knows, but whose package is not installed."""
+    said = " ".join(str(error).split())  # "Install s3fs to access S3"
+    if "s3fs" in said:
+        said = "it needs the package 's3fs': pip install 'latentlode[s3]'"
+    return MissingBackendError(f"{what} cannot be opened: {said}")
+
+
 def build(kind: str, name: str, registry: Registry, options: Mapping[str, Any]) -> Any:
     """Load the registry entry `name` and call it with its options.
 

@@ -231,6 +231,10 @@ class Catalog:
     def _open(self) -> DeltaTable | None:
         from storage.card_table import SCHEMA_VERSION
 
+        if os.path.isfile(self.url):  # which Delta Lake calls missing
+            raise InputError(
+                f"{self.url} is a file and holds no catalogue; expected a folder or a URL."
+            )
         table = delta.open_table(self.url, self.as_of)
         if table is None:
             return None
@@ -262,6 +266,8 @@ class Catalog:
 
         table = self._open()
         if table is None:
+            if os.path.exists(self.url):
+                raise InputError(f"{self.url} holds no catalogue; {_FIRST}.")
             raise InputError(f"there is no catalogue at {self.url}; {_FIRST}.")
         light = delta.scan(table, LIGHT_SCHEMA)
         if light.num_rows == 0:
@@ -275,9 +281,14 @@ class Catalog:
         return ranked(delta.scan(table, SCHEMA, **equal), ordered)
 
     def _whole_id(self, direction_id: str) -> str:
-        start = direction_id.lower()
+        start = direction_id.strip().lower()
+        if not start:
+            raise InputError(
+                "direction: the id is empty; expected the first digits of one. `lode catalog list` "
+                "shows them."
+            )
         ids = set(self._ordered()[1]["direction_id"].to_pylist())
-        found = sorted(known for known in ids if known.startswith(start)) if start else []
+        found = sorted(known for known in ids if known.startswith(start))
         if len(found) != 1:
             what = f"{len(found)} start so, first {', '.join(found[:3])}" if found else "none is"
             raise InputError(

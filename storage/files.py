@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from schemas.errors import InputError, StorageError
+from schemas.registry import missing_client
 from schemas.remote import is_remote
 
 SCRATCH = ".partial"  # holds files that are being written; readers never look there
@@ -26,7 +27,9 @@ class Store:
 
         try:
             fs, root = fsspec.core.url_to_fs(url)
-        except (ValueError, ImportError) as error:
+        except ImportError as error:
+            raise missing_client(f"storage: {url}", error) from None
+        except ValueError as error:
             raise InputError(f"storage: {url} cannot be opened: {error}") from None
         self.url = url
         self.fs: Any = fs

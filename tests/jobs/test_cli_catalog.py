@@ -141,6 +141,8 @@ def test_best(url):
         (("best", "--attribute", "smiles"), "unknown attribute 'smiles'; did you mean 'smile'"),
         (("list", "--space", "q"), "unknown space 'q'"),
         (("show", "nothing"), "none is; expected the first digits"),
+        (("show", ""), "direction: the id is empty; expected the first digits"),
+        (("show", " "), "direction: the id is empty"),
         (("best", "--attribute", "smile", "--by", "leek"), "did you mean 'leak'"),
     ],
 )
@@ -156,6 +158,22 @@ def test_where_the_catalogue_is(url, tmp_path, monkeypatch):
     assert "runs/demo/catalog; run `make demo`" in str(result.exception)
     monkeypatch.setenv("LODE_CATALOG", url)
     assert "svm" in good("list")
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("file", "/file is a file and holds no catalogue; expected a folder"),
+        ("folder", "/folder holds no catalogue; run `make demo`"),
+        ("missing", "there is no catalogue at "),
+    ],
+)
+def test_what_is_no_catalogue_is_an_input_error(tmp_path, name, says):
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "file").write_text("x")
+    result = run("list", "--catalog", str(tmp_path / name))
+    assert isinstance(result.exception, InputError) and says in str(result.exception)
 
 
 def test_an_unknown_output_is_a_usage_error(url):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import sys
 
 import pytest
+from fsspec.registry import _registry as imported
 
 from schemas.config import load_settings
-from schemas.errors import InputError
+from schemas.errors import InputError, MissingBackendError
 from schemas.settings import DatasetSettings, RunSettings
 
 YAML = """
@@ -56,6 +59,55 @@ def test_the_help_says_how_an_entry_is_taken_away(load, capsys):
     assert "--extractors.NAME null takes one away" in said
 
 
+def test_the_help_says_where_a_setting_comes_from(load, capsys):
+    with pytest.raises(SystemExit) as done:
+        load("--help")
+    assert done.value.code == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "from the arguments, else from the settings file, else from the default that" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "options"),
+    [
+        ([], {"resolution": 64}),
+        (["--generator.name", "head"], {"resolution": 64}),
+        (["--generator.options.depth", "2"], {"resolution": 64, "depth": 2}),
+        (["--generator.name", "my:Own"], {}),
+        (["--generator", '{"name": "my:Own"}'], {}),
+        (["--generator.name=my:Own", "--generator.options.depth", "2"], {"depth": 2}),
+    ],
+)
+@pytest.mark.parametrize("name", ["name: head, ", ""], ids=["named", "by default"])
+def test_another_generator_on_the_line_drops_the_options_of_the_files(
+    tmp_path, name, words, options
+):
+    path = tmp_path / "run.yaml"
+    path.write_text(f"generator: {{{name}options: {{resolution: 64}}}}")
+    settings = load_settings(words, "lode", "about", str(path))
+    assert settings.generator.options == options
+    assert settings.generator.name == ("my:Own" if "my:Own" in "".join(words) else "head")
+
+
+@pytest.mark.parametrize("generator", ["3", "null", "{nam: head}", "{options: 4}"])
+def test_a_broken_generator_in_the_file_is_no_traceback(tmp_path, generator):
+    path = tmp_path / "run.yaml"
+    path.write_text(f"generator: {generator}")
+    for words in ([], ["--generator.name", "my:Own"]):
+        with contextlib.suppress(InputError):
+            load_settings(words, "lode", "about", str(path))
+
+
+def test_merged_mappings_may_override_each_others_keys(tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text(
+        "generator:\n  options:\n    a: &a {x: 1, y: 1}\n    b: &b {<<: *a, x: 2}\n"
+        "    c: {<<: *b, x: 3}\n"
+    )
+    options = load_settings([], "lode", "about", str(path)).generator.options
+    assert (options["b"], options["c"]) == ({"x": 2, "y": 1}, {"x": 3, "y": 1})
+
+
 @pytest.mark.parametrize("value", ["-1,1", "[-1, 1]"])
 def test_values_may_begin_with_a_minus(load, value):
     settings = load("--evaluation.steps", value, "--generator.options.shift", "-2.5")
@@ -86,6 +138,15 @@ def test_a_client_error_of_an_object_store_is_one_clear_error(monkeypatch):
         load_settings([], "lode", "about", "s3://bucket/run.yaml")
 
 
+def test_a_url_whose_client_is_missing_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    monkeypatch.delitem(imported, "s3", raising=False)
+    said = "settings file s3://bucket/run.yaml cannot be opened: it needs the package 's3fs': "
+    with pytest.raises(MissingBackendError) as caught:
+        load_settings(["--config", "s3://bucket/run.yaml"], "lode", "about", "")
+    assert str(caught.value) == said + "pip install 'latentlode[s3]'"
+
+
 def test_lists_and_null_are_read(load):
     settings = load("--mining.attributes", "yaw,smile", "--dataset.cutoff", "null")
     assert settings.mining.attributes == ["yaw", "smile"]
@@ -100,12 +161,13 @@ def test_lists_and_null_are_read(load):
         (["--dataset.samples", "-3"], "greater than or equal to 1"),
         (["--dataset.samples", "many"], "valid integer"),
         (["--dataset.samples"], "expected one argument"),
-        (["--mining.attributes", "yaw,yaw"], "the same name stands twice"),
+        (["--mining.attributes", "yaw,yaw"], "['yaw', 'yaw']: the same name stands twice"),
         (["--out", ""], "out = '': string should have at least 1 character"),
         (["--mining.methods.svm.share", "[1"], "--mining.methods.svm.share '[1' is not YAML"),
         (["--generator.options.path", "@x"], "--generator.options.path '@x' is not YAML"),
         (["--generator.options.x", "a: b: c"], "mapping values are not allowed here"),
         (["--generator.options.x", "!!bool maybe"], "is not YAML"),
+        (["--generator.options.x", "{a: 1, a: 2}"], "line 1: the key 'a' stands twice"),
         (["--generator.options.x", "1" * 5000], "is not YAML"),
         (["--generator.options.x", "!!set {a}"], "holds what JSON does not know"),
         (["--generator.options.x"], "--generator.options.x needs a value"),
@@ -133,7 +195,13 @@ def test_a_mistake_on_the_command_line_is_one_clear_error(load, words, said):
         ("generator: {options: &a {x: *a}}", "Circular reference"),
         ("out: !!int many", "is not YAML"),
         ("- a\n- b", "not a mapping"),
-        ("out: [", "is not YAML"),
+        ("out: [", "is not YAML: line 1: .* a flow node that begins in line 1"),
+        ("dataset:\n\tsamples: 4", "is not YAML: line 2: a tab stands where YAML wants spaces"),
+        ("out: a\ndataset: {}\nout: b", "line 3: the key 'out' stands twice, first in line 1"),
+        (
+            "dataset:\n  seed: 1\n  'seed': 2",
+            "line 3: the key 'seed' stands twice, first in line 2",
+        ),
         ("out: !!python/object/apply:os.getcwd []", "is not YAML"),
         ("x" * 1_000_001, "larger than"),
     ],

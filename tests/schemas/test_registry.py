@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from schemas.errors import InputError, MissingBackendError
-from schemas.registry import build, load
+from schemas.registry import build, load, missing_client
 
 REGISTRY = {
     "here": ("mining.methods.ridge:RidgeConfig", ""),
@@ -120,6 +120,13 @@ def test_a_package_missing_on_first_use_names_the_extra(own):
         build("generator", "backed", own, {})
     with pytest.raises(MissingBackendError, match="'no_such_backend': install it"):
         build("generator", "module_of_ones_own:Backed", own, {})
+
+
+def test_a_missing_client_names_the_extra_or_what_fsspec_says():
+    ours = missing_client("storage: s3://b", ImportError("Install s3fs to access S3"))
+    assert str(ours).endswith("needs the package 's3fs': pip install 'latentlode[s3]'")
+    other = missing_client("storage: gs://b", ImportError("Please install gcsfs"))
+    assert str(other) == "storage: gs://b cannot be opened: Please install gcsfs"
 
 
 def test_a_missing_module_of_ours_stays_a_bug(own):

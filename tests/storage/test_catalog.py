@@ -189,9 +189,21 @@ def test_a_direction_is_found_by_the_first_digits_of_its_id(catalog):
     shared = next(digit for digit in digits if digits.count(digit) > 1)
     with pytest.raises(InputError, match=f"'{shared}'.*{digits.count(shared)} start so"):
         catalog.get(shared)
-    for none in ("", "xyz", wanted + "0"):
+    for none in ("xyz", wanted + "0"):
         with pytest.raises(InputError, match="none is"):
             catalog.get(none)
+    for empty in ("", " "):
+        with pytest.raises(InputError, match="the id is empty"):
+            catalog.get(empty)
+
+
+def test_a_file_or_another_folder_is_no_catalogue(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(InputError, match="file is a file and holds no catalogue"):
+        Catalog(tmp_path / "file").publish([sample_card(1)])
+    with pytest.raises(InputError, match="holds no catalogue; run `make demo`"):
+        Catalog(tmp_path).cards()
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_the_best_is_chosen_among_the_newest_versions(catalog):

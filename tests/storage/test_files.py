@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import multiprocessing
 import os
+import sys
 import time
 
 import pytest
+from fsspec.registry import _registry as imported
 
-from schemas.errors import InputError, StorageError
+from schemas.errors import InputError, MissingBackendError, StorageError
 from storage.files import SCRATCH, Store
 
 
@@ -159,6 +161,13 @@ def test_a_full_disk_is_said_and_leaves_nothing(tmp_path, monkeypatch):
 def test_an_unknown_protocol_is_an_input_error():
     with pytest.raises(InputError, match="cannot be opened"):
         Store("gopher9://bucket/data")
+
+
+def test_a_url_whose_client_is_missing_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    monkeypatch.delitem(imported, "s3", raising=False)
+    with pytest.raises(MissingBackendError, match=r"s3://bucket/run .* 'latentlode\[s3\]'"):
+        Store("s3://bucket/run")
 
 
 def test_a_moved_file_is_at_its_new_name_alone(tmp_path):
