@@ -5,7 +5,7 @@ Shard k is a pure function of (manifest, k). Everything here runs without Ray.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mining.evaluation.thumbnails import jpeg
-from mining.extractors.base import Extractor, Measurement, measure
+from mining.extractors.base import Extractor, Measurement, concatenate, measure
 from mining.extractors.registry import make_extractors
 from mining.generators.base import Generator, KnownTruth, TrueFaces, truncate
 from mining.generators.registry import make_generator
@@ -24,6 +24,7 @@ from schemas.settings import RunSettings
 from storage.manifest import FORMAT, Manifest
 
 IMAGE = "image"  # the column that carries pixels from the generator to the extractors
+Watch = Callable[[int], None]  # told the number of a batch before it is made
 
 
 def describe(settings: RunSettings) -> Manifest:
@@ -76,11 +77,15 @@ class Renderer:
         _check_same("generator", about, self.generator.fingerprint())
         limit_threads(manifest.settings["threads"])
 
-    def __call__(self, shard: int) -> pa.Table:
-        """The shard's rows with latents, truth, thumbnails and an image column."""
+    def __call__(self, shard: int, watch: Watch | None = None) -> pa.Table:
+        """The shard's rows with latents, truth, thumbnails and an image column.
+
+        Args:
+            watch: told the number of each batch before it is rendered.
+        """
         rows = self.manifest.rows(shard)
         z, w_plus = shard_latents(self.generator, self.manifest.settings, shard, len(rows))
-        images, truth = self._images(w_plus)
+        images, truth = self._images(w_plus, watch)
         columns: dict[str, pa.Array] = {
             "sample_id": pa.array(self.manifest.sample_ids(shard), pa.string()),
             "index": pa.array(rows, pa.int64()),
@@ -101,18 +106,28 @@ class Renderer:
         columns[IMAGE] = pack_images(images)
         return pa.table(columns)
 
-    def _images(self, w_plus: NDArray[np.float32]) -> tuple[NDArray[np.uint8], TrueFaces | None]:
-        size = self.manifest.settings["batch_size"]
-        batches = [w_plus[start : start + size] for start in range(0, len(w_plus), size)]
-        if not isinstance(self.generator, KnownTruth):
-            return np.concatenate([self.generator.synthesize(batch) for batch in batches]), None
-        pairs = [self.generator.synthesize_with_truth(batch) for batch in batches]
+    def _images(
+        self, w_plus: NDArray[np.float32], watch: Watch | None
+    ) -> tuple[NDArray[np.uint8], TrueFaces | None]:
+        images: list[NDArray[np.uint8]] = []
+        truths: list[TrueFaces] = []
+        for number, rows in enumerate(batches(len(w_plus), self.manifest.settings["batch_size"])):
+            if watch is not None:
+                watch(number)
+            if isinstance(self.generator, KnownTruth):
+                made, truth = self.generator.synthesize_with_truth(w_plus[rows])
+                truths.append(truth)
+            else:
+                made = self.generator.synthesize(w_plus[rows])
+            images.append(made)
+        if not truths:
+            return np.concatenate(images), None
         faces = TrueFaces(
-            np.concatenate([truth.parameters for _, truth in pairs]),
-            np.concatenate([truth.landmarks_2d for _, truth in pairs]),
-            np.concatenate([truth.landmarks_3d for _, truth in pairs]),
+            np.concatenate([truth.parameters for truth in truths]),
+            np.concatenate([truth.landmarks_2d for truth in truths]),
+            np.concatenate([truth.landmarks_3d for truth in truths]),
         )
-        return np.concatenate([images for images, _ in pairs]), faces
+        return np.concatenate(images), faces
 
 
 class Measurer:
@@ -128,16 +143,30 @@ class Measurer:
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """The table with the extractors' columns in place of the image column."""
-        images = unpack_images(table.column(IMAGE), self.manifest.generator["resolution"])
+        images = self.images(table)
         size = self.manifest.settings["batch_size"]
-        parts = [
-            measure(self.extractors, images[start : start + size])
-            for start in range(0, len(images), size)
-        ]
+        return self.fill(table, [self.measure(images[rows]) for rows in batches(len(images), size)])
+
+    def images(self, table: pa.Table) -> NDArray[np.uint8]:
+        """(N, H, W, 3) of a table that a renderer made."""
+        return unpack_images(table.column(IMAGE), self.manifest.generator["resolution"])
+
+    def measure(self, images: NDArray[np.uint8]) -> dict[str, Measurement]:
+        """One batch through every extractor."""
+        return measure(self.extractors, images)
+
+    def fill(self, table: pa.Table, parts: Sequence[Mapping[str, Measurement]]) -> pa.Table:
+        """The table with the measurements of its batches, in order, in place of the images."""
         columns = {name: table.column(name) for name in table.column_names if name != IMAGE}
         for extractor in self.extractors:
-            columns.update(_measured_columns(extractor, [part[extractor.name] for part in parts]))
+            whole = concatenate(extractor, [part[extractor.name] for part in parts])
+            columns.update(_measured_columns(extractor, whole))
         return pa.table(columns)
+
+
+def batches(count: int, size: int) -> list[slice]:
+    """The rows of each batch: a dataset's batches never depend on who makes them."""
+    return [slice(start, min(start + size, count)) for start in range(0, count, size)]
 
 
 def shard_rng(seed: int, shard: int) -> np.random.Generator:
@@ -225,7 +254,10 @@ def _truth_fields(generator: Generator) -> list[Field]:
 
 
 def _extractor_fields(extractor: Extractor) -> list[Field]:
-    fields = [Field(f"{extractor.name}_status", "string", text="ok, no_face, ...")]
+    fields = [
+        Field(f"{extractor.name}_status", "string", text="ok, no_face, ..."),
+        Field(f"{extractor.name}_reason", "string", text="why a row failed", nullable=True),
+    ]
     for name, column in extractor.columns.items():
         full = f"{extractor.name}_{name}"
         nullable = column.dtype == "float32"
@@ -235,15 +267,17 @@ def _extractor_fields(extractor: Extractor) -> list[Field]:
     return fields
 
 
-def _measured_columns(extractor: Extractor, parts: Sequence[Measurement]) -> dict[str, pa.Array]:
+def _measured_columns(extractor: Extractor, found: Measurement) -> dict[str, pa.Array]:
     """The extractor's Arrow columns; values of unmeasured rows are null."""
-    missing = ~np.concatenate([part.measured() for part in parts])
-    status = [status for part in parts for status in part.status]
-    columns: dict[str, pa.Array] = {f"{extractor.name}_status": pa.array(status, pa.string())}
+    missing = ~found.measured()
+    reasons = [found.reasons.get(row) for row in range(len(found))]
+    columns: dict[str, pa.Array] = {
+        f"{extractor.name}_status": pa.array(found.status, pa.string()),
+        f"{extractor.name}_reason": pa.array(reasons, pa.string()),
+    }
     for name, column in extractor.columns.items():
-        values = np.concatenate([part.values[name] for part in parts])
         empty = missing if column.dtype == "float32" else None
-        columns[f"{extractor.name}_{name}"] = to_column(values, empty)
+        columns[f"{extractor.name}_{name}"] = to_column(found.values[name], empty)
     return columns
 
 

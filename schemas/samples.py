@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-VERSION = "1"
+VERSION = "2"
 DTYPES = {
     "float32": pa.float32(),
     "int32": pa.int32(),

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.errors import InputError
+from schemas.errors import InputError, RunError
 
 OK = "ok"
 NO_FACE = "no_face"
@@ -17,6 +17,10 @@ SEVERAL_FACES = "several_faces"  # the largest was measured, `faces` says how ma
 NOT_MEASURED = "not_measured"  # an extractor that this one needs has nothing for this image
 NO_POSE = "no_pose"  # no pose of a head explains the landmarks
 MEASURED = frozenset({OK, SEVERAL_FACES})  # the statuses of rows that carry values
+FAILED = "failed"  # the extractor raised an exception; the reason column holds it
+CRASHED = "crashed"  # the extractor took its process down
+TIMEOUT = "timeout"  # the extractor did not answer in time
+FAILURES = frozenset({FAILED, CRASHED, TIMEOUT})  # what says something of the code, not the image
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,7 @@ class Measurement:
 
     status: tuple[str, ...]  # N
     values: Mapping[str, NDArray]  # name -> (N, *shape)
+    reasons: Mapping[int, str] = field(default_factory=dict)  # row -> why it failed, in one line
 
     def __len__(self) -> int:
         return len(self.status)
@@ -42,6 +47,12 @@ class Measurement:
     def measured(self) -> NDArray[np.bool_]:
         """(N,) true where the row carries values."""
         return np.array([status in MEASURED for status in self.status], dtype=bool)
+
+    def row(self, index: int) -> Measurement:
+        """One row as a measurement of its own."""
+        values = {name: value[index : index + 1] for name, value in self.values.items()}
+        reasons = {0: self.reasons[index]} if index in self.reasons else {}
+        return Measurement(self.status[index : index + 1], values, reasons)
 
 
 @runtime_checkable
@@ -77,9 +88,91 @@ def check_images(who: str, images: NDArray) -> None:
 
 
 def measure(extractors: Sequence[Extractor], images: NDArray[np.uint8]) -> dict[str, Measurement]:
-    """Run the extractors in order over one batch; each sees the results of those before it."""
+    """Run the extractors in order over one batch; each sees the results of those before it.
+
+    Where an extractor raises, it gets the batch again image by image: the rows at which it
+    raises again have status "failed" with the exception as the reason, and no other is lost.
+
+    Raises:
+        InputError: these are no images.
+        RunError: an extractor does not return what its protocol says.
+    """
     check_images("measure", images)
     done: dict[str, Measurement] = {}
     for extractor in extractors:
-        done[extractor.name] = extractor(images, done)
+        try:
+            found = extractor(images, done)
+        except Exception:  # whatever it is: the rows keep it, and too many of them end a run
+            rows = range(len(images))
+            found = concatenate(extractor, [measure_one(extractor, images, done, k) for k in rows])
+        check_measurement(extractor, found, len(images))
+        done[extractor.name] = found
     return done
+
+
+def measure_one(
+    extractor: Extractor,
+    images: NDArray[np.uint8],
+    earlier: Mapping[str, Measurement],
+    index: int,
+) -> Measurement:
+    """One image of a batch through one extractor; an exception becomes the row's reason."""
+    try:
+        before = {name: found.row(index) for name, found in earlier.items()}
+        found = extractor(images[index : index + 1], before)
+    except Exception as error:
+        return unmeasured(extractor, FAILED, first_line(error))
+    check_measurement(extractor, found, 1)
+    return found
+
+
+def unmeasured(extractor: Extractor, status: str, reason: str) -> Measurement:
+    """One row without values."""
+    values = {name: _empty(column, 1) for name, column in extractor.columns.items()}
+    return Measurement((status,), values, {0: reason})
+
+
+def concatenate(extractor: Extractor, parts: Sequence[Measurement]) -> Measurement:
+    """Measurements of neighbouring rows as one."""
+    values = {
+        name: np.concatenate([_empty(column, 0), *(part.values[name] for part in parts)])
+        for name, column in extractor.columns.items()
+    }
+    starts = np.cumsum([0, *map(len, parts)]).tolist()
+    reasons = {
+        start + row: reason
+        for start, part in zip(starts, parts, strict=False)
+        for row, reason in part.reasons.items()
+    }
+    return Measurement(tuple(status for part in parts for status in part.status), values, reasons)
+
+
+def first_line(error: BaseException) -> str:
+    """The exception's class and the first line of what it says."""
+    said = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    return f"{type(error).__name__}: {said}"[:MOST_REASON].rstrip(": ")
+
+
+def check_measurement(extractor: Extractor, found: Measurement, count: int) -> None:
+    """Raise RunError unless an extractor returned what its protocol says."""
+    who = f"extractor {extractor.name!r}"
+    if not isinstance(found, Measurement):
+        raise RunError(f"{who} returned a {type(found).__name__}; expected a Measurement.")
+    if len(found) != count:
+        raise RunError(f"{who} returned {len(found)} rows for {count} images.")
+    for name, column in extractor.columns.items():
+        value = found.values.get(name)
+        came = "nothing" if value is None else f"{value.shape} {value.dtype}"
+        wanted = f"{(count, *column.shape)} {np.dtype(column.dtype)}"
+        same_kind = value is not None and value.dtype.kind == np.dtype(column.dtype).kind
+        if value is None or value.shape != (count, *column.shape) or not same_kind:
+            raise RunError(f"{who} returned {came} for column {name!r}; expected {wanted}.")
+
+
+def _empty(column: Column, count: int) -> NDArray:
+    """Rows without a value: NaN, or 0 for whole numbers."""
+    fill = np.nan if column.dtype == "float32" else 0
+    return np.full((count, *column.shape), fill, column.dtype)
+
+
+MOST_REASON = 300  # characters of a reason that are kept
