@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from schemas.errors import InputError
+
 if TYPE_CHECKING:
     from schemas.samples import Field
+    from schemas.settings import EngineSettings
     from storage.dataset import Dataset
+    from storage.runs import RunRecord
     from storage.verify import Findings, Problem
 
 Output = Literal["table", "json"]
@@ -37,45 +42,42 @@ def verify(url: UrlArgument, output: OutputOption = "table") -> None:
     raise typer.Exit(1 if findings.problems else 0)
 
 
-@dataset_app.command()
+@dataset_app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def repair(
+    context: typer.Context,
     url: UrlArgument,
-    workers: Annotated[
-        int | None, typer.Option("--engine.workers", min=1, help="Worker processes.")
-    ] = None,
-    stages: Annotated[
-        Literal["auto", "fused", "split"] | None,
-        typer.Option("--engine.stages", help="Generator and extractors in one actor, or apart."),
-    ] = None,
-    generator_gpus: Annotated[
-        float | None,
-        typer.Option("--engine.generator_gpus", min=0, help="GPUs of each generator actor."),
-    ] = None,
-    object_store_mb: Annotated[
-        int | None, typer.Option("--engine.object_store_mb", min=100, help="Memory for images.")
-    ] = None,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="Also shards with failed, crashed or timeout rows.")
+    ] = False,
 ) -> None:
     """Move broken shards into .broken/<time>/ and make them and the missing ones again.
 
-    Nothing is deleted. Files that no shard owns stay where they are, and the exit status is 1.
+    Takes --engine.KEY VALUE and --config FILE as `lode generate` does. Nothing is deleted. Files
+    that no shard owns stay where they are, and the exit status is 1.
     """
     from jobs import repair_dataset
-    from schemas.settings import EngineSettings
 
-    told = {
-        "workers": workers,
-        "stages": stages,
-        "generator_gpus": generator_gpus,
-        "object_store_mb": object_store_mb,
-    }
-    given = {key: value for key, value in told.items() if value is not None}
-    done = repair_dataset.repair(url, EngineSettings.model_validate(given))
+    done = repair_dataset.repair(url, _engine(context.args), failed)
     if done.made:
         typer.echo(f"made      {len(done.made):,} shards: {_numbers(done.made)}")
     if done.moved:
         typer.echo(f"moved     {len(done.moved):,} files into {done.aside}")
     _print_findings(done.after)
     raise typer.Exit(1 if done.after.problems else 0)
+
+
+def _engine(words: Sequence[str]) -> EngineSettings:
+    """The engine settings among the arguments; what else decides a dataset is in its manifest."""
+    from jobs.generate_dataset import DEMO
+    from schemas.config import load_settings
+
+    for word in words:
+        if word.startswith("--") and not word.startswith(("--engine.", "--config")):
+            raise InputError(
+                f"lode dataset repair: {word} came; expected --engine.KEY, --config or --failed: "
+                "all that decides the data is in the dataset's manifest."
+            )
+    return load_settings(words, "lode dataset repair", "", DEMO).engine
 
 
 @dataset_app.command()
@@ -90,6 +92,9 @@ def info(url: UrlArgument, output: OutputOption = "table") -> None:
 
 def record(dataset: Dataset) -> dict[str, Any]:
     """What `info` tells, as plain JSON."""
+    from storage.quarantine import quarantined
+    from storage.runs import runs
+
     manifest = dataset.manifest
     named = ("name", "fingerprint", "licence")
     return {
@@ -102,9 +107,31 @@ def record(dataset: Dataset) -> dict[str, Any]:
         "shards_done": len(dataset.receipts),
         "shards": manifest.shards,
         "statuses": dataset.statuses(),
+        "quarantined": {
+            str(shard): reason
+            for shard, reason in sorted(quarantined(dataset.store, manifest).items())
+        },
+        "runs": [_run(run) for run in runs(dataset.store)],
         "bytes": sum(receipt.bytes for receipt in dataset.receipts.values()),
         "columns": [_column(field) for field in manifest.fields],
     }
+
+
+def _run(run: RunRecord) -> dict[str, Any]:
+    """One run as `info` tells it: rates are rows per second of one worker in that stage."""
+    from storage.runs import RUNNING
+
+    told = asdict(run)
+    if run.state == RUNNING and not run.going_on:
+        told["state"] = "ended without a word"
+    told["started"] = datetime.fromtimestamp(run.started, UTC).isoformat(timespec="seconds")
+    told["rows_per_second"] = round(run.rows / run.seconds, 2) if run.seconds else None
+    told["stage_rows_per_second"] = {
+        stage: round(run.stage_rows[stage] / seconds, 2)
+        for stage, seconds in run.stage_seconds.items()
+        if seconds and stage in run.stage_rows
+    }
+    return told
 
 
 def lines(problems: Sequence[Problem]) -> list[tuple[str, str, str]]:
@@ -164,12 +191,33 @@ def _facts(about: dict[str, Any]) -> list[str]:
     for extractor, counts in about["statuses"].items():
         shown = ", ".join(f"{count:,} {status}" for status, count in counts.items())
         facts.append(("statuses", f"{extractor}: {shown}"))
+    facts += [("quarantined", f"shard {k}: {why}") for k, why in about["quarantined"].items()]
+    facts += [("run", _told(run)) for run in about["runs"]]
     header = ("column", "type", "shape", "unit")
     columns = [
         (made["name"], made["type"], " x ".join(map(str, made["shape"])) or "-", made["unit"])
         for made in about["columns"]
     ]
     return [*_aligned(facts), "", *_aligned([header, *columns])]
+
+
+def _told(run: dict[str, Any]) -> str:
+    """One run in one line."""
+    engine = run["engine"]
+    parts = [
+        f"{run['started']} {run['run_id']} {run['state']}",
+        f"{run['rows']:,} rows in {run['seconds']:.0f} s",
+    ]
+    if run["rows_per_second"]:
+        parts.append(f"{run['rows_per_second']:g} rows/s with {engine.get('workers')} workers")
+    if run["seconds_to_first_shard"] is not None:
+        parts.append(f"first shard after {run['seconds_to_first_shard']:.1f} s")
+    rates = run["stage_rows_per_second"].items()
+    parts += [f"{stage} {rate:g} rows/s a worker" for stage, rate in rates]
+    parts += [f"{count:,} {reason}" for reason, count in sorted(run["rejects"].items())]
+    parts += [f"{run[key]} {key}" for key in ("lost", "quarantined") if run[key]]
+    parts += [run["error"]] if run["error"] else []
+    return ", ".join(parts)
 
 
 def _column(field: Field) -> dict[str, Any]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import re
+import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -27,22 +30,20 @@ def on_cluster() -> bool:
 
 @contextlib.contextmanager
 def ray_session(engine: EngineSettings) -> Iterator[None]:
-    """Join the Ray that RAY_ADDRESS or an earlier ray.init names, else start a local one.
-
-    A local Ray gets one logical CPU more than there are workers: a pool of actors that fills all
-    of them leaves none for the tasks that feed it, and waits for ever.
-    """
+    """Join the Ray that RAY_ADDRESS or an earlier ray.init names, else start a local one."""
     import ray
 
     if ray.is_initialized():
         yield
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if on_cluster():
+        _knock(os.environ["RAY_ADDRESS"])
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     local: dict[str, Any] = {
         "address": "local",
         "include_dashboard": False,
-        "num_cpus": engine.workers + 1,
+        "num_cpus": logical_cpus(engine),
         "object_store_memory": engine.object_store_mb * 2**20,
     }
     try:
@@ -55,6 +56,32 @@ def ray_session(engine: EngineSettings) -> Iterator[None]:
             yield
     finally:
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Fail in seconds where nobody listens at HOST:PORT; Ray itself tries for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        return
+    for pause in (1.0, 3.0, None):
+        try:
+            socket.create_connection((host, int(port)), timeout=10).close()
+            return
+        except OSError as error:
+            if pause is None:
+                raise RunError(
+                    f"no Ray answers at RAY_ADDRESS {address}: {error}. Start one, or unset "
+                    "RAY_ADDRESS to run on this machine alone."
+                ) from None
+            time.sleep(pause)
+
+
+def logical_cpus(engine: EngineSettings) -> int:
+    """Of a local Ray: one more than there are workers, and what the stages ask of this machine."""
+    from jobs.placement import stage_needs
+
+    asked = math.ceil(sum(need.most * need.cpus for need in stage_needs(engine)))
+    return max(engine.workers + 1, min(asked, os.cpu_count() or 1))
 
 
 @contextlib.contextmanager

@@ -1,165 +1,227 @@
-"""The Ray Data stages that turn shard numbers into committed shards.
+"""The scheduler that turns shard numbers into committed shards on the running Ray.
 
-One block is one shard. Ray's retries are for lost workers and nodes; that a shard exists once
-and whole rests on the files alone.
+Two shapes: one stage whose actors do everything, or generators and extractors apart with the
+images between them in Ray's object store. The driver holds the numbers of shards and what is in
+flight, nothing else. That a shard exists once and whole rests on the files alone; here it is only
+decided who makes it, and what happens when a worker or a node is lost on the way.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
-
-import pyarrow as pa
+import time
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from jobs.cluster import plain_errors
-from mining.sampling import Measurer, Renderer
+from jobs.isolation.messages import Setup
+from jobs.isolation.supervisor import Outcome
+from jobs.placement import is_split, shards_in_flight, stage_needs
+from jobs.pool import DEPTH, Pool, Worker
+from schemas.errors import LostWorkerError
 from schemas.settings import EngineSettings
-from storage.files import Store
 from storage.manifest import Manifest
-from storage.shards import Receipt, commit
 
-SHARD = "shard"
-RECEIPT = "receipt"
-
-
-class Generate:
-    """Ray Data stage: a shard's number in, its rows with images out."""
-
-    def __init__(self, content: Mapping[str, Any]):
-        self._render = Renderer(Manifest(content))
-
-    def __call__(self, batch: pa.Table) -> pa.Table:
-        shard = batch.column(SHARD)[0].as_py()
-        table = self._render(shard)
-        return table.append_column(SHARD, pa.array([shard] * len(table), pa.int64()))
+MOST_LOSSES = 10  # of workers on one shard, after which the shard is given up
+PATIENCE = 30.0  # seconds without a single worker before that is said
+STARVED = 5.0  # seconds without one in a stage before another stage makes room for it
 
 
-class Extract:
-    """Ray Data stage: rows with images in, rows with measurements out."""
+@dataclass(frozen=True)
+class Event:
+    """A shard was rendered, or finished, or there is something to say; or a second went by."""
 
-    def __init__(self, content: Mapping[str, Any]):
-        self._measure = Measurer(Manifest(content))
-
-    def __call__(self, batch: pa.Table) -> pa.Table:
-        return self._measure(batch)
-
-
-class Commit:
-    """Ray Data stage: measured rows in, one row with the receipt out."""
-
-    def __init__(self, content: Mapping[str, Any], url: str):
-        self._manifest = Manifest(content)
-        self._store = Store(url)
-
-    def __call__(self, batch: pa.Table) -> pa.Table:
-        shard = batch.column(SHARD)[0].as_py()
-        receipt = commit(self._store, self._manifest, shard, batch)
-        return pa.table({SHARD: [shard], RECEIPT: [receipt.to_bytes()]})
+    kind: Literal["rendered", "finished", "said", "waiting"]
+    outcome: Outcome | None = None
+    text: str = ""
+    lost: bool = False  # a worker or its process died or hung
 
 
-class Work:
-    """All stages in one actor: nothing is copied between processes and no core waits."""
+@dataclass(frozen=True)
+class _Flight:
+    """One shard at one worker."""
 
-    def __init__(self, content: Mapping[str, Any], url: str):
-        self._stages = (Generate(content), Extract(content), Commit(content, url))
-
-    def __call__(self, batch: pa.Table) -> pa.Table:
-        for stage in self._stages:
-            batch = stage(batch)
-        return batch
+    shard: int
+    pool: Pool
+    worker: Worker
+    images: Any = None  # the reference to what a generator makes, or an extractor reads
 
 
 def stream(
     manifest: Manifest, url: str, shards: Sequence[int], engine: EngineSettings
-) -> Iterator[Receipt]:
-    """Make the given shards on the running Ray; yields each receipt as its shard is committed.
+) -> Iterator[Event]:
+    """Make the given shards of the dataset at an absolute URL.
 
     Raises:
-        LodeError: as raised in a worker.
-        RunError: Ray gave up.
+        InputError: the object store cannot hold the images of one shard.
+        LodeError: as raised in a worker; it concerns every shard, such as a full disk.
+        LostWorkerError: workers are lost again and again, and no shard is finished.
     """
-    with warnings.catch_warnings():
-        # Ray 2.60 has no other way yet to bound an actor's restarts (removal is due in 2.64)
-        warnings.simplefilter("ignore", DeprecationWarning)
-        dataset = _stages(manifest, url, shards, engine)
-    with plain_errors("generating"):
-        for row in dataset.iter_rows():
-            yield Receipt.from_bytes(row[RECEIPT], f"shard {row[SHARD]}")
+    scheduler = _Scheduler(manifest, url, shards, engine)
+    try:
+        with plain_errors("generating"):
+            yield from scheduler.run()
+    finally:
+        scheduler.close()
 
 
-def _stages(manifest: Manifest, url: str, shards: Sequence[int], engine: EngineSettings) -> Any:
-    import ray.data
-    from ray.data import ActorPoolStrategy
+class _Scheduler:
+    def __init__(self, manifest: Manifest, url: str, shards: Sequence[int], engine: EngineSettings):
+        self._todo = deque(shards)
+        self._rendered: deque[tuple[int, Any]] = deque()  # shard and the reference to its images
+        self._flights: dict[Any, _Flight] = {}
+        self._losses: Counter[int] = Counter()
+        self._lost_in_a_row = 0
+        split = is_split(engine)
+        self._room = shards_in_flight(engine, manifest) if split else len(self._todo)
+        self._pools: list[Pool] = []
+        content = dict(manifest.content)
+        for need in stage_needs(engine):
+            setup = Setup(
+                content, url, need.does, engine.timeout, engine.attempts, engine.max_failed
+            )
+            self._pools.append(Pool(need, setup))
+        self._first, self._last = self._pools[0], self._pools[-1]
+        self._without = {id(pool): time.monotonic() for pool in self._pools}
+        self._said = time.monotonic()
 
-    _quiet_context()
-    content = dict(manifest.content)
-    start = ray.data.from_items([{SHARD: k} for k in shards], override_num_blocks=len(shards))
-    pool = ActorPoolStrategy(
-        min_size=1,
-        max_size=engine.workers,
-        initial_size=min(engine.workers, len(shards)),
-        max_tasks_in_flight_per_actor=2,
-    )
-    split = engine.stages == "split" or (engine.stages == "auto" and engine.generator_gpus > 0)
-    if not split:
-        return start.map_batches(
-            Work,
-            fn_constructor_args=(content, url),
-            compute=pool,
-            num_cpus=1,
-            num_gpus=engine.generator_gpus or None,
-            batch_size=1,
-            batch_format="pyarrow",
-            ray_remote_args_fn=retries,
-        )
-    # fractions leave a logical CPU for the commits, whatever the number of workers
-    share = 0.5 if engine.generator_gpus == 0 else 1.0
-    rendered = start.map_batches(
-        Generate,
-        fn_constructor_args=(content,),
-        compute=pool,
-        num_cpus=share,
-        num_gpus=engine.generator_gpus or None,
-        batch_size=1,
-        batch_format="pyarrow",
-        ray_remote_args_fn=retries,
-    )
-    measured = rendered.map_batches(
-        Extract,
-        fn_constructor_args=(content,),
-        compute=pool,
-        num_cpus=share,
-        batch_size=None,
-        batch_format="pyarrow",
-        ray_remote_args_fn=retries,
-    )
-    return measured.map_batches(
-        Commit,
-        fn_constructor_args=(content, url),
-        compute=ActorPoolStrategy(min_size=1, max_size=2),
-        num_cpus=0.25,
-        batch_size=None,
-        batch_format="pyarrow",
-        ray_remote_args_fn=retries,
-    )
+    def run(self) -> Iterator[Event]:
+        """Until every shard is finished, one way or another."""
+        import ray
 
+        while self._todo or self._rendered or self._flights:
+            self._submit()
+            starting = {ref: (p, w) for p in self._pools for ref, w in p.starting.items()}
+            refs = [*self._flights, *starting]
+            done, _ = ray.wait(refs, num_returns=1, timeout=1.0, fetch_local=False)
+            for ref in done:
+                if ref in starting:
+                    yield from self._started(ref, *starting[ref])
+                else:
+                    yield from self._landed(ref, self._flights.pop(ref))
+            yield from self._look_around()
+            yield Event("waiting")
 
-def retries() -> dict[str, Any]:
-    """A worker that dies of one image dies of it again: without a limit Ray tries for ever."""
-    return {"max_restarts": 3, "max_task_retries": 3}
+    def close(self) -> None:
+        """End all workers."""
+        for pool in self._pools:
+            pool.close()
 
+    def _submit(self) -> None:
+        """Give every free worker a shard, those that are rendered first."""
+        while self._rendered and (worker := self._last.idle(DEPTH)):
+            shard, images = self._rendered.popleft()
+            self._fly(worker.actor.make.remote(shard, images), shard, self._last, worker, images)
+        split = self._first is not self._last
+        while self._todo and self._aloft < self._room:
+            # towards the end nobody queues behind a busy worker while another has nothing
+            few = len(self._todo) <= len(self._first.workers)
+            worker = self._first.idle(1 if few else DEPTH)
+            if worker is None:
+                return
+            shard = self._todo.popleft()
+            if split:
+                info, images = worker.actor.render.options(num_returns=2).remote(shard)
+                self._fly(info, shard, self._first, worker, images)
+            else:
+                self._fly(worker.actor.make.remote(shard), shard, self._first, worker)
 
-def _quiet_context() -> None:
-    """Blocks stay shards, and Ray Data draws no bars of its own."""
-    import logging
+    @property
+    def _aloft(self) -> int:
+        """Shards whose images are in the object store, or on their way there."""
+        return len(self._flights) + len(self._rendered)
 
-    from ray.data import DataContext
+    def _fly(self, ref: Any, shard: int, pool: Pool, worker: Worker, images: Any = None) -> None:
+        worker.load += 1
+        self._flights[ref] = _Flight(shard, pool, worker, images)
 
-    context = DataContext.get_current()
-    context.target_max_block_size = None
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    for handler in logging.getLogger("ray.data").handlers:
-        if not isinstance(handler, logging.FileHandler):  # its log file keeps everything
-            handler.setLevel(logging.CRITICAL)
+    def _started(self, ref: Any, pool: Pool, worker: Worker) -> Iterator[Event]:
+        import ray
+        from ray.exceptions import RayActorError
+
+        try:
+            ray.get(ref)
+        except RayActorError as error:
+            yield from self._replace(pool, worker, error)
+            return
+        worker.ready = True
+        if all(len(p.ready) >= p.need.least for p in self._pools):
+            for each in self._pools:  # only now, so that no stage takes another's last CPU
+                each.grow(each.need.most)
+
+    def _landed(self, ref: Any, flight: _Flight) -> Iterator[Event]:
+        import ray
+        from ray.exceptions import ObjectLostError, RayActorError
+
+        flight.worker.load -= 1
+        try:
+            outcome: Outcome = ray.get(ref)
+        except ObjectLostError:  # with the node that held the images
+            self._todo.appendleft(flight.shard)
+            return
+        except RayActorError as error:
+            yield from self._replace(flight.pool, flight.worker, error)
+            yield from self._again(flight)
+            return
+        for death in outcome.deaths:
+            yield Event("said", text=death, lost=True)
+        if outcome.receipt is None and not outcome.failure:
+            self._rendered.append((outcome.shard, flight.images))
+            yield Event("rendered", outcome)
+            return
+        self._lost_in_a_row = 0
+        yield Event("finished", outcome)
+
+    def _again(self, flight: _Flight) -> Iterator[Event]:
+        """Give a shard whose worker was lost to another."""
+        self._losses[flight.shard] += 1
+        if self._losses[flight.shard] >= MOST_LOSSES:
+            failure = f"its workers were lost {MOST_LOSSES} times"
+            yield Event("finished", Outcome(flight.shard, failure=failure))
+        elif flight.pool is self._last and flight.images is not None:
+            self._rendered.appendleft((flight.shard, flight.images))
+        else:
+            self._todo.appendleft(flight.shard)
+
+    def _replace(self, pool: Pool, worker: Worker, error: BaseException) -> Iterator[Event]:
+        """End a lost worker, once, and ask for another."""
+        if worker not in pool.workers:
+            return
+        pool.drop(worker)
+        self._lost_in_a_row += 1
+        said = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+        most = MOST_LOSSES + sum(p.need.most for p in self._pools)
+        if self._lost_in_a_row > most:
+            raise LostWorkerError(
+                f"generating: {self._lost_in_a_row} workers were lost and no shard was finished: "
+                f"{said}"
+            )
+        yield Event("said", text=f"a worker of {pool.need.stage} was lost: {said}", lost=True)
+        pool.grow(len(pool.workers) + 1)
+
+    def _look_around(self) -> Iterator[Event]:
+        """Say what the run waits for, and make room for a stage that has no worker."""
+        now = time.monotonic()
+        for pool in self._pools:
+            if pool.ready:
+                self._without[id(pool)] = now
+                continue
+            missing = now - self._without[id(pool)]
+            if missing > STARVED and not self._flights:
+                self._make_room(pool)
+            if missing > PATIENCE and now - self._said > PATIENCE:
+                self._said = now
+                asked = ", ".join(f"{name} {n:g}" for name, n in pool.need.resources.items() if n)
+                yield Event(
+                    "said",
+                    text=f"waiting {missing:.0f} s for a worker of {pool.need.stage} ({asked})",
+                )
+
+    def _make_room(self, starved: Pool) -> None:
+        """End an idle worker of a stage that has more than it must."""
+        for pool in self._pools:
+            if pool is not starved and len(pool.workers) > pool.need.least:
+                waiting = [worker for worker in pool.workers if not worker.ready]
+                pool.drop((waiting or pool.workers)[-1])
+                return

@@ -5,18 +5,23 @@ A rerun makes only the shards that are missing.
 
 from __future__ import annotations
 
+import random
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from jobs.cluster import on_cluster
+from jobs.engine import stream
+from jobs.isolation.messages import MEASURE, RENDER
+from jobs.ledger import Ledger
+from jobs.placement import check_placement, is_split, stage_needs
 from jobs.progress import Progress
 from mining.sampling import describe
 from schemas.config import load_settings
 from schemas.errors import (
     CorruptDataError,
     InputError,
-    LostWorkerError,
     RunError,
     StorageError,
 )
@@ -24,13 +29,11 @@ from schemas.settings import EngineSettings, RunSettings
 from storage.dataset import Dataset
 from storage.files import Store, absolute, is_absolute
 from storage.manifest import Manifest, claim
-from storage.shards import Receipt, check_files, finished
+from storage.quarantine import quarantined
+from storage.runs import DONE, FAILED, STOPPED, going_on
+from storage.shards import check_files, finished
 
 DEMO = str(Path(__file__).parent / "configs" / "demo.yaml")
-
-
-# rounds in which workers died and no shard was finished, after which the run gives up
-IDLE_ROUNDS = 2
 
 
 def dataset_url(settings: RunSettings) -> str:
@@ -100,38 +103,51 @@ def make_shards(
     """Make the missing shards of the dataset at an absolute URL on the running Ray.
 
     Raises:
-        RunError: workers died again and again.
+        InputError: the cluster can never place a stage; nothing was done.
+        RunError: shards could not be made, or too many rows failed.
     """
-    from jobs.engine import stream
-
+    store = Store(url)
+    check_placement(stage_needs(engine), engine)
+    parts = [stage for stage in (RENDER, MEASURE) if is_split(engine)]
     total = sum(len(manifest.rows(shard)) for shard in missing)
-    left, idle = set(missing), 0
-    with Progress("generate", total, "images") as progress:
-        while left and idle < IDLE_ROUNDS:
-            before = len(left)
-            try:
-                for receipt in stream(manifest, url, sorted(left), engine):
-                    if receipt.shard in left:
-                        left.discard(receipt.shard)
-                        progress.advance(receipt.rows, rejects(receipt))
-            except LostWorkerError as error:
-                progress.say(str(error))
-            idle = 0 if len(left) < before else idle + 1
-        if left:
-            raise RunError(
-                f"generate: {len(left)} shards could not be made, first {sorted(left)[:5]}: their "
-                "workers died again and again. What is done stays done; run it again for the rest."
-            )
+    waiting = set(quarantined(store, manifest))
+    with Progress("generate", total, "images", parts=parts) as progress:
+        order = _order(store, missing, progress)
+        ledger = Ledger(store, manifest, engine, total, waiting, progress)
+        with _recorded(ledger):
+            for event in stream(manifest, url, order, engine):
+                ledger.take(event)
+    if ledger.failures:
+        shard, reason = next(iter(sorted(ledger.failures.items())))
+        raise RunError(
+            f"generate: {len(ledger.failures)} of {manifest.shards} shards could not be made and "
+            f"are quarantined, first shard {shard}: {reason}. What is done stays done; run it "
+            "again to try them once more."
+        )
 
 
-def rejects(receipt: Receipt) -> dict[str, int]:
-    """Rows per reason other than "ok", as "extractor: status"."""
-    return {
-        f"{extractor} {status}": count
-        for extractor, counts in receipt.statuses.items()
-        for status, count in counts.items()
-        if status not in ("ok", "not_measured")
-    }
+def _order(store: Store, missing: Sequence[int], progress: Progress) -> list[int]:
+    """The shards in order; shuffled where another run makes them at this moment, to help it."""
+    others = going_on(store)
+    if not others:
+        return list(missing)
+    names = ", ".join(other.run_id for other in others)
+    progress.say(f"run {names} is making this dataset too: helping with what it has not begun.")
+    return random.sample(missing, len(missing))
+
+
+@contextmanager
+def _recorded(ledger: Ledger) -> Iterator[None]:
+    """Whatever ends the run is in its record."""
+    try:
+        yield
+    except BaseException as error:
+        said = f"{type(error).__name__}: {error}".strip(": ")
+        stopped = isinstance(error, KeyboardInterrupt | SystemExit)
+        with suppress(StorageError):  # the disk may be what failed
+            ledger.save(STOPPED if stopped else FAILED, said)
+        raise
+    ledger.save(FAILED if ledger.failures else DONE)
 
 
 def main(argv: Sequence[str]) -> int:

@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -19,11 +19,20 @@ class Progress:
         total: how many units there are.
         unit: what is counted, in the plural.
         interval: seconds between two JSON lines where stderr is not a terminal.
+        parts: what the stage consists of; each gets a line of its own on a terminal.
     """
 
-    def __init__(self, stage: str, total: int, unit: str, interval: float = 10.0):
+    def __init__(
+        self,
+        stage: str,
+        total: int,
+        unit: str,
+        interval: float = 10.0,
+        parts: Sequence[str] = (),
+    ):
         self.stage, self.total, self.unit = stage, total, unit
         self.done = 0
+        self.parts = dict.fromkeys(parts, 0)
         self.notes: Counter[str] = Counter()
         self._start = time.monotonic()
         self._said = self._start
@@ -34,9 +43,10 @@ class Progress:
         if sys.stderr.isatty():
             self._bar = _bar()
             self._bar.start()
-            self._task = self._bar.add_task(
-                self.stage, total=self.total, unit=self.unit, rate="", notes=""
-            )
+            self._tasks = {
+                name: self._bar.add_task(name, total=self.total, rate="", notes="")
+                for name in (*self.parts, self.stage)
+            }
         return self
 
     def __exit__(
@@ -56,10 +66,26 @@ class Progress:
         self.notes.update(notes or {})
         if self._bar is not None:
             shown = "  ".join(f"{key} {value}" for key, value in sorted(self.notes.items()))
-            rate = f"{self.rate:.1f} {self.unit}/s"
-            self._bar.update(self._task, completed=self.done, rate=rate, notes=shown)
-        elif time.monotonic() - self._said >= self._interval:
+            self._draw(self.stage, self.done, shown)
+        self.beat()
+
+    def part(self, name: str, count: int) -> None:
+        """Count units that passed one part of the stage."""
+        if name in self.parts:
+            self.parts[name] += count
+            if self._bar is not None:
+                self._draw(name, self.parts[name], "")
+
+    def beat(self) -> None:
+        """Say how far it is where no terminal shows it and the interval is over."""
+        if self._bar is None and time.monotonic() - self._said >= self._interval:
             self._say(state="running")
+
+    def _draw(self, name: str, done: int, notes: str) -> None:
+        rate = f"{done / max(self.seconds, 1e-9):.1f} {self.unit}/s"
+        # work that was lost is done again: a part may count more than there is
+        done = min(done, self.total)
+        self._bar.update(self._tasks[name], completed=done, rate=rate, notes=notes)
 
     def say(self, text: str) -> None:
         """Show one line of text beside the progress."""
@@ -93,6 +119,7 @@ class Progress:
             "per_second": round(self.rate, 2),
             "seconds": round(self.seconds, 1),
             "seconds_left": None if left is None else round(left, 1),
+            **({"parts": self.parts} if self.parts else {}),
             **({"notes": dict(sorted(self.notes.items()))} if self.notes else {}),
         }
         print(json.dumps(line), file=sys.stderr, flush=True)

@@ -1,7 +1,4 @@
-"""Repair a dataset: move what is broken aside, make it again, look again.
-
-Do not run it while another process makes the same dataset.
-"""
+"""Repair a dataset: move what is broken aside, make it again, look again."""
 
 from __future__ import annotations
 
@@ -12,11 +9,14 @@ from datetime import UTC, datetime
 from jobs.cluster import ray_session
 from jobs.generate_dataset import make_shards, refuse_relative
 from jobs.progress import Progress
+from mining.extractors.base import FAILURES
 from mining.sampling import Measurer, Renderer
-from schemas.errors import CorruptDataError
+from schemas.errors import ConflictError, CorruptDataError
 from schemas.settings import EngineSettings
 from storage.files import Store, absolute
 from storage.manifest import NAME, Manifest
+from storage.runs import FRESH, going_on
+from storage.shards import finished
 from storage.verify import Findings, Problem, readable_manifest, verify
 
 ASIDE = ".broken"  # keeps what was moved; readers never look there
@@ -44,23 +44,29 @@ def verify_dataset(url: str) -> Findings:
         return verify(url, watch)
 
 
-def repair(url: str, engine: EngineSettings) -> Repair:
+def repair(url: str, engine: EngineSettings, failed: bool = False) -> Repair:
     """Make the broken and the missing shards again, from the manifest's own settings.
 
     Their files are moved into <url>/.broken/<time>/, never deleted, and only once the generator,
     the extractors and Ray are there. Files that no shard owns are left where they are.
 
+    Args:
+        failed: also make again what is whole but holds rows that failed, crashed or hung.
+
     Raises:
         InputError: there is no dataset, or it cannot be written.
+        ConflictError: a run is making the dataset at this moment.
         CorruptDataError: the manifest is damaged or another dataset's.
         RunError: the generator or an extractor is another version; or workers keep dying.
     """
     refuse_relative("the dataset", url)
     url = absolute(url)
     store = Store(url)
+    _refuse_beside_a_run(store)
     before = verify_dataset(url)
     aside = f"{ASIDE}/{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
-    if not before.broken:
+    wanted = sorted({*before.broken, *(with_failures(store) if failed else ())})
+    if not wanted:
         return Repair((), (), aside, before)
     for found in before.problems:
         if found.file == NAME:
@@ -73,9 +79,28 @@ def repair(url: str, engine: EngineSettings) -> Repair:
     for load in (Renderer, Measurer):
         load(manifest)  # refuses other versions, before anything is moved
     with ray_session(engine):
-        moved = move_aside(store, manifest, before.broken, aside)
-        make_shards(url, manifest, before.broken, engine)
-    return Repair(tuple(before.broken), tuple(moved), aside, verify_dataset(url))
+        moved = move_aside(store, manifest, wanted, aside)
+        make_shards(url, manifest, wanted, engine)
+    return Repair(tuple(wanted), tuple(moved), aside, verify_dataset(url))
+
+
+def with_failures(store: Store) -> list[int]:
+    """The finished shards with rows whose status says something of the code, not the image."""
+    receipts = finished(store, readable_manifest(store))
+    return [
+        shard
+        for shard, receipt in receipts.items()
+        if any(FAILURES & set(counts) for counts in receipt.statuses.values())
+    ]
+
+
+def _refuse_beside_a_run(store: Store) -> None:
+    others = going_on(store)
+    if others:
+        raise ConflictError(
+            f"repair: run {others[0].run_id} is making {store.url}, or was {FRESH:.0f} s ago; wait "
+            "until it is done, or stop it and wait as long. Nothing was changed."
+        )
 
 
 def move_aside(store: Store, manifest: Manifest, shards: Sequence[int], aside: str) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 Options = dict[str, Any]
 
@@ -55,18 +55,52 @@ class DatasetSettings(Part):
     """JPEG quality of the thumbnails"""
 
 
+class StageSettings(Part):
+    """The worker processes of one stage: how many, and what the cluster reserves for each."""
+
+    min_actors: int = Field(1, ge=1)
+    """as many must fit into the cluster, or the run is refused"""
+    max_actors: int | None = Field(None, ge=1)
+    """as many are used where the cluster has room; engine.workers where it is null"""
+    cpus: float | None = Field(None, ge=0)
+    """CPUs of each; 1 where it is null, or 0.5 where generators and extractors share the CPUs"""
+    gpus: float = Field(0.0, ge=0)
+    """GPUs of each: a fraction up to 1, or a whole number"""
+
+    @model_validator(mode="after")
+    def _fits(self) -> StageSettings:
+        if self.gpus > 1 and self.gpus != int(self.gpus):
+            raise ValueError(f"gpus {self.gpus}: above 1, GPUs are reserved whole")
+        if self.max_actors is not None and self.max_actors < self.min_actors:
+            raise ValueError(f"max_actors {self.max_actors} is below min_actors {self.min_actors}")
+        return self
+
+
 class EngineSettings(Part):
-    """Where and how wide the work runs. Nothing here changes a byte of the results."""
+    """Where and how wide the work runs. Nothing here changes a byte of the results, but for rows
+    whose measurement crashes or is stopped by `timeout`."""
 
     workers: int = Field(2, ge=1)
     """worker processes that generate, measure and mine"""
     stages: Literal["auto", "fused", "split"] = "auto"
     """fused: one actor renders and measures; split: generator and extractors are actors apart,
     so that a GPU is kept busy; auto: split where the generator takes a GPU"""
-    generator_gpus: float = Field(0.0, ge=0)
-    """GPUs of each generator actor"""
+    generator: StageSettings = StageSettings()  # type: ignore[call-arg]
+    """actors that render; with fused stages they measure too"""
+    extractor: StageSettings = StageSettings()  # type: ignore[call-arg]
+    """actors that measure, with split stages"""
     object_store_mb: int = Field(512, ge=100)
-    """memory for images on their way between stages, on a Ray that this program starts"""
+    """memory for images on their way between stages; also the size of the object store of a Ray
+    that this program starts"""
+    autoscaled_nodes: dict[str, float] = {}
+    """what a node has that the cluster's autoscaler may add, such as {CPU: 15, GPU: 1}; read from
+    the cluster itself where `ray up` made it"""
+    timeout: float = Field(300.0, gt=0)
+    """seconds that one batch may take before its process counts as hanging and is ended"""
+    attempts: int = Field(3, ge=1)
+    """how often a shard is tried that cannot be made, before it is quarantined"""
+    max_failed: float = Field(0.05, ge=0, le=1)
+    """share of rows that may fail, crash or hang before the run is stopped"""
 
 
 class MiningSettings(Part):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
@@ -16,6 +16,7 @@ from schemas.errors import CorruptDataError, StorageError
 from schemas.samples import samples_schema
 from storage.files import Store
 from storage.manifest import NAME, Manifest, load
+from storage.quarantine import quarantined
 from storage.shards import Receipt, open_parquet
 
 UNMADE = "neither receipt nor file: the shard is not made"
@@ -63,10 +64,13 @@ def verify(url: str, watch: Callable[[Sequence[Problem]], None] | None = None) -
     standing = [f"{folder}/{n}" for folder in ("data", "receipts") for n in store.names(folder)]
     present, owned = frozenset(standing), set[str]()
     problems: list[Problem] = []
+    reasons = quarantined(store, manifest)
     rows = 0
     for shard in range(manifest.shards):
         owned |= {manifest.shard_file(shard), manifest.receipt_file(shard)}
         found = _check_shard(store, manifest, shard, present)
+        if shard in reasons and [problem.what for problem in found] == [UNMADE]:
+            found = [replace(found[0], what=f"quarantined: {reasons[shard]}")]
         problems += found
         rows += 0 if found else len(manifest.rows(shard))
         if watch is not None:

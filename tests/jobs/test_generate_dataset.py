@@ -22,11 +22,11 @@ PROGRAM = [sys.executable, str(ROOT / "jobs" / "generate_dataset.py"), "--config
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """Relative path -> SHA-256 of everything that a reader sees."""
+    """Relative path -> SHA-256 of everything that a reader of the data sees."""
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and ".partial" not in path.parts
+        if path.is_file() and not {".partial", "runs"} & set(path.parts)
     }
 
 
@@ -111,7 +111,8 @@ def test_a_worker_that_always_dies_ends_the_run_instead_of_trying_for_ever(
     done = generate(with_extractor(tiny, {}), tmp_path / "out", environment)
     assert done.returncode == 1
     *before, last = done.stderr.splitlines()
-    assert last.startswith("error: generate: 12 shards could not be made, first [0, 1, 2, 3, 4]")
+    assert last.startswith("error: generate: 20 of 20 rows failed")
+    assert "the process ended with status 1" in last
     assert "Traceback" not in done.stderr
 
 

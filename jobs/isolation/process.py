@@ -1,0 +1,193 @@
+"""The program of a watched process: renders, measures and commits the shards that it is told.
+
+Started by `supervisor.py` as `python -m jobs.isolation.process FD`, FD being its end of a socket.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import TypeVar
+
+import pyarrow as pa
+
+from jobs.isolation.messages import (
+    COMMIT,
+    MEASURE,
+    RENDER,
+    At,
+    Measured,
+    Passed,
+    Plan,
+    Raised,
+    Ready,
+    Receipted,
+    Refused,
+    Rendered,
+    Setup,
+    Task,
+)
+from mining.extractors.alone import measure_alone
+from mining.extractors.base import Measurement, first_line
+from mining.sampling import Measurer, Renderer, batches
+from schemas.errors import CorruptDataError, LodeError, StorageError
+from storage.files import Store
+from storage.manifest import Manifest
+from storage.shards import Receipt, commit, read_receipt
+
+Result = TypeVar("Result")
+PAUSES = (1.0, 4.0, 16.0)  # seconds before an object store is asked again
+
+
+class Process:
+    """Generator, extractors and store of one process, loaded once."""
+
+    def __init__(self, connection: Connection, setup: Setup):
+        self._connection = connection
+        self._setup = setup
+        self._manifest = Manifest(setup.content)
+        self._store = Store(setup.url)
+        self._renderer = Renderer(self._manifest) if RENDER in setup.stages else None
+        self._measurer = Measurer(self._manifest) if MEASURE in setup.stages else None
+
+    def make(self, task: Task, images: bytes | None) -> None:
+        """Do this process's stages of one shard and send what comes of them."""
+        if self._renderer is not None:
+            made = self._standing(task.shard)
+            if made is not None:  # another run was faster
+                self._connection.send(Receipted(made.to_bytes()))
+                return
+        table = self._rendered(task.shard, images)
+        if self._measurer is None:
+            sink = pa.BufferOutputStream()
+            with pa.ipc.new_stream(sink, table.schema) as writer:
+                writer.write_table(table)
+            self._connection.send(Rendered())
+            self._connection.send_bytes(sink.getvalue())
+            return
+        table = self._timed(MEASURE, lambda: self._measured(table, task.plan))
+        receipt = self._timed(COMMIT, lambda: self._committed(task.shard, table))
+        self._connection.send(Receipted(receipt.to_bytes()))
+
+    def _standing(self, shard: int) -> Receipt | None:
+        self._at(At(RENDER))
+        if not self._store.exists(self._manifest.receipt_file(shard)):
+            return None
+        return read_receipt(self._store, self._manifest, shard)
+
+    def _rendered(self, shard: int, images: bytes | None) -> pa.Table:
+        if images is not None:
+            return pa.ipc.open_stream(pa.py_buffer(images)).read_all()
+        renderer = self._renderer
+        if renderer is None:
+            raise ValueError("this process does not render, and no images came")
+        return self._timed(
+            RENDER, lambda: renderer(shard, lambda batch: self._at(At(RENDER, batch)))
+        )
+
+    def _measured(self, table: pa.Table, plan: Plan) -> pa.Table:
+        assert self._measurer is not None
+        images = self._measurer.images(table)
+        parts: list[dict[str, Measurement]] = []
+        for batch, rows in enumerate(batches(len(images), self._manifest.settings["batch_size"])):
+            done = plan.done.get(batch)
+            if done is None:
+                self._at(At(MEASURE, batch))
+                if batch in plan.alone:
+                    spared = {
+                        (row, extractor): said
+                        for (where, row, extractor), said in plan.spared.items()
+                        if where == batch
+                    }
+                    done = measure_alone(
+                        self._measurer.extractors,
+                        images[rows],
+                        spared,
+                        lambda row, name, batch=batch: self._at(At(MEASURE, batch, row, name)),
+                    )
+                else:
+                    done = self._measurer.measure(images[rows])
+                self._connection.send(Measured(batch, done))
+            parts.append(done)
+        return self._measurer.fill(table, parts)
+
+    def _committed(self, shard: int, table: pa.Table) -> Receipt:
+        """Commit; an object store that does not answer is asked again."""
+        for pause in (*PAUSES, None):
+            self._at(At(COMMIT))
+            try:
+                return commit(self._store, self._manifest, shard, table)
+            except CorruptDataError:
+                raise
+            except StorageError:
+                if self._store.local or pause is None:
+                    raise
+                time.sleep(pause)
+        raise AssertionError("the last round returns or raises")
+
+    def _timed(self, stage: str, work: Callable[[], Result]) -> Result:
+        start = time.monotonic()
+        result = work()
+        self._connection.send(Passed(stage, time.monotonic() - start))
+        return result
+
+    def _at(self, place: At) -> None:
+        # should the watcher be gone as well, a hanging process ends itself, even in native code
+        faulthandler.dump_traceback_later(2 * self._setup.timeout + 60, exit=True)
+        self._connection.send(place)
+
+
+def serve(connection: Connection) -> None:
+    """Load what the setup names, then make shards until the other end closes."""
+    try:
+        process = Process(connection, connection.recv())
+    except LodeError as error:
+        connection.send(Refused(type(error).__name__, str(error)))
+        return
+    except Exception as error:
+        traceback.print_exc()
+        connection.send(Raised(first_line(error)))
+        return
+    connection.send(Ready())
+    while True:
+        task: Task = connection.recv()
+        images = connection.recv_bytes() if task.images else None
+        try:
+            process.make(task, images)
+        except LodeError as error:
+            connection.send(Refused(type(error).__name__, str(error)))
+        except (BrokenPipeError, ConnectionResetError):
+            raise  # nobody is there to be told
+        except Exception as error:
+            traceback.print_exc()
+            connection.send(Raised(first_line(error)))
+        faulthandler.cancel_dump_traceback_later()
+
+
+def _end_with_parent(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
+def main(argv: list[str]) -> int:
+    """The program: the socket's file descriptor is the one argument."""
+    faulthandler.enable()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's business
+    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+    try:
+        serve(Connection(int(argv[0])))
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        return 0  # the watcher is done
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

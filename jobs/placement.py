@@ -1,0 +1,155 @@
+"""What each stage asks of the cluster, and whether the cluster can ever give it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from jobs.cluster import on_cluster
+from jobs.isolation.messages import COMMIT, MEASURE, RENDER
+from schemas.errors import InputError
+from schemas.settings import EngineSettings, StageSettings
+from storage.manifest import Manifest
+
+ROOM = 0.8  # of the object store: the rest is for messages and for what Ray keeps there
+FUSED, SPLIT = "generate", ("render", "extract")
+BOOTSTRAP = Path("~/ray_bootstrap_config.yaml").expanduser()  # that `ray up` leaves on the head
+
+
+@dataclass(frozen=True)
+class Need:
+    """The actors of one stage."""
+
+    stage: str  # its name in messages and progress
+    setting: str  # the key that sets it
+    does: tuple[str, ...]
+    least: int
+    most: int
+    cpus: float
+    gpus: float
+
+    @property
+    def resources(self) -> dict[str, float]:
+        """Of one actor, as Ray names them."""
+        return {"CPU": self.cpus, "GPU": self.gpus}
+
+
+def is_split(engine: EngineSettings) -> bool:
+    """Whether generators and extractors are actors apart."""
+    return engine.stages == "split" or (engine.stages == "auto" and engine.generator.gpus > 0)
+
+
+def stage_needs(engine: EngineSettings) -> list[Need]:
+    """The stages of a run: one that does everything, or one that renders and one that measures."""
+    generator, extractor = engine.generator, engine.extractor
+    if not is_split(engine):
+        does = (RENDER, MEASURE, COMMIT)
+        gpus = max(generator.gpus, extractor.gpus)
+        return [_need(FUSED, "engine.generator", does, generator, engine.workers, 1.0, gpus)]
+    # on CPUs alone a generator and an extractor share one, since neither is busy all the time
+    cpus = 0.5 if generator.gpus == 0 else 1.0
+    render = _need(SPLIT[0], "engine.generator", (RENDER,), generator, engine.workers, cpus)
+    extract = _need(
+        SPLIT[1], "engine.extractor", (MEASURE, COMMIT), extractor, engine.workers, cpus
+    )
+    return [render, extract]
+
+
+def shards_in_flight(engine: EngineSettings, manifest: Manifest) -> int:
+    """How many rendered shards the object store may hold at once.
+
+    Raises:
+        InputError: it cannot hold a single one.
+    """
+    size = manifest.settings["shard_size"] * manifest.generator["resolution"] ** 2 * 3
+    room = int(ROOM * engine.object_store_mb * 2**20)
+    if size > room:
+        raise InputError(
+            f"engine.object_store_mb {engine.object_store_mb}: the images of one shard take "
+            f"{size / 2**20:.0f} MB and {ROOM:.0%} of the object store is theirs; expected at "
+            f"least {int(size / ROOM / 2**20) + 1}, or a smaller dataset.shard_size."
+        )
+    return room // size
+
+
+def check_placement(needs: Sequence[Need], engine: EngineSettings) -> None:
+    """Refuse stages that neither the running Ray nor what its autoscaler may add can ever place.
+
+    Raises:
+        InputError: with what is missing.
+    """
+    import ray
+
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    addable = addable_nodes(engine)
+    for need in needs:
+        if not any(_covers(node, need.resources) for node in [*nodes, *addable]):
+            raise InputError(
+                f"{need.setting}: each actor that does {need.stage} asks for "
+                f"{_said(need.resources)}, and no node has as much ({_shown(nodes, addable)}). "
+                "Ask for less, or add such a node."
+            )
+    total = {name: sum(n.least * n.resources[name] for n in needs) for name in ("CPU", "GPU")}
+    room = {name: sum(node.get(name, 0) for node in nodes) for name in total}
+    if not addable and not _covers(room, total):
+        parts = ", ".join(f"{n.least} x {n.stage} ({_said(n.resources)})" for n in needs)
+        raise InputError(
+            f"engine: {parts} ask for {_said(total)} at once; the cluster has {_said(room)}. "
+            "Ask for less, or add nodes."
+        )
+
+
+def addable_nodes(engine: EngineSettings) -> list[Mapping[str, float]]:
+    """Resources of the kinds of nodes that an autoscaler may add.
+
+    Ray has no way to ask its autoscaler. Where `ray up` made the cluster, its configuration lies
+    on the head node, where submitted jobs run; elsewhere engine.autoscaled_nodes says it.
+    """
+    if engine.autoscaled_nodes:
+        return [engine.autoscaled_nodes]
+    if not on_cluster() or not BOOTSTRAP.is_file():
+        return []
+    try:
+        kinds = yaml.safe_load(BOOTSTRAP.read_text())["available_node_types"].values()
+        return [dict(kind["resources"]) for kind in kinds if kind.get("max_workers", 1) > 0]
+    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError):
+        return []
+
+
+def _need(
+    stage: str,
+    setting: str,
+    does: tuple[str, ...],
+    settings: StageSettings,
+    workers: int,
+    cpus: float,
+    gpus: float | None = None,
+) -> Need:
+    most = settings.max_actors or max(workers, settings.min_actors)
+    wanted = cpus if settings.cpus is None else settings.cpus
+    gpus = settings.gpus if gpus is None else gpus
+    return Need(stage, setting, does, settings.min_actors, most, wanted, gpus)
+
+
+def _covers(room: Mapping[str, float], asked: Mapping[str, float]) -> bool:
+    return all(room.get(name, 0) >= amount - 1e-9 for name, amount in asked.items() if amount)
+
+
+def _said(resources: Mapping[str, float]) -> str:
+    shown = [f"{name} {amount:g}" for name, amount in resources.items() if name == "CPU" or amount]
+    return ", ".join(shown)
+
+
+def _shown(nodes: Sequence[Mapping[str, Any]], addable: Sequence[Mapping[str, Any]]) -> str:
+    if not nodes and not addable:
+        return "there are no nodes"
+    parts = []
+    for what, kinds in (("nodes have", nodes), ("the autoscaler adds", addable)):
+        if kinds:
+            said = {_said({n: kind.get(n, 0) for n in ("CPU", "GPU")}) for kind in kinds}
+            parts.append(f"{what} {'; '.join(sorted(said))}")
+    return ", ".join(parts)
