@@ -92,12 +92,12 @@ class _Scheduler:
 
         while self._todo or self._rendered or self._flights:
             self._submit()
-            starting = {ref: (p, w) for p in self._pools for ref, w in p.starting.items()}
-            refs = [*self._flights, *starting]
+            awaited = {ref: (p, w) for p in self._pools for ref, w in p.awaited.items()}
+            refs = [*self._flights, *awaited]
             done, _ = ray.wait(refs, num_returns=1, timeout=1.0, fetch_local=False)
             for ref in done:
-                if ref in starting:
-                    yield from self._started(ref, *starting[ref])
+                if ref in awaited:
+                    yield from self._answered(ref, *awaited[ref])
                 else:
                     yield from self._landed(ref, self._flights.pop(ref))
             yield from self._look_around()
@@ -136,23 +136,23 @@ class _Scheduler:
         worker.load += 1
         self._flights[ref] = _Flight(shard, pool, worker, images)
 
-    def _started(self, ref: Any, pool: Pool, worker: Worker) -> Iterator[Event]:
+    def _answered(self, ref: Any, pool: Pool, worker: Worker) -> Iterator[Event]:
+        """A worker was placed, or has loaded."""
         import ray
-        from ray.exceptions import RayActorError
 
         try:
             ray.get(ref)
-        except RayActorError as error:
+        except _lost() as error:
             yield from self._replace(pool, worker, error)
             return
-        worker.ready = True
+        worker.ready, worker.placed = worker.placed, True
         if all(len(p.ready) >= p.need.least for p in self._pools):
             for each in self._pools:  # only now, so that no stage takes another's last CPU
                 each.grow(each.need.most)
 
     def _landed(self, ref: Any, flight: _Flight) -> Iterator[Event]:
         import ray
-        from ray.exceptions import ObjectLostError, RayActorError
+        from ray.exceptions import ObjectLostError
 
         flight.worker.load -= 1
         try:
@@ -160,7 +160,7 @@ class _Scheduler:
         except ObjectLostError:  # with the node that held the images
             self._todo.appendleft(flight.shard)
             return
-        except RayActorError as error:
+        except _lost() as error:
             yield from self._replace(flight.pool, flight.worker, error)
             yield from self._again(flight)
             return
@@ -204,7 +204,7 @@ class _Scheduler:
         """Say what the run waits for, and make room for a stage that has no worker."""
         now = time.monotonic()
         for pool in self._pools:
-            if pool.ready:
+            if any(worker.placed for worker in pool.workers):
                 self._without[id(pool)] = now
                 continue
             missing = now - self._without[id(pool)]
@@ -213,15 +213,25 @@ class _Scheduler:
             if missing > PATIENCE and now - self._said > PATIENCE:
                 self._said = now
                 asked = ", ".join(f"{name} {n:g}" for name, n in pool.need.resources.items() if n)
-                yield Event(
-                    "said",
-                    text=f"waiting {missing:.0f} s for a worker of {pool.need.stage} ({asked})",
-                )
+                text = f"waiting {missing:.0f} s for room for a worker of {pool.need.stage}"
+                yield Event("said", text=f"{text} ({asked})")
 
     def _make_room(self, starved: Pool) -> None:
-        """End an idle worker of a stage that has more than it must."""
+        """End a worker of a stage that has more than it must; one that holds no room first."""
         for pool in self._pools:
             if pool is not starved and len(pool.workers) > pool.need.least:
-                waiting = [worker for worker in pool.workers if not worker.ready]
-                pool.drop((waiting or pool.workers)[-1])
+                unplaced = [worker for worker in pool.workers if not worker.placed]
+                pool.drop((unplaced or pool.workers)[-1])
                 return
+
+
+def _lost() -> tuple[type[BaseException], ...]:
+    """What Ray raises where a worker or its node is gone."""
+    from ray.exceptions import (
+        NodeDiedError,
+        OutOfMemoryError,
+        RayActorError,
+        WorkerCrashedError,
+    )
+
+    return (RayActorError, NodeDiedError, WorkerCrashedError, OutOfMemoryError)

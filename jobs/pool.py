@@ -20,6 +20,9 @@ class StageActor:
     def __init__(self, setup: Setup):
         self._supervisor = Supervisor(setup)
 
+    def here(self) -> None:
+        """Nothing; that it answers says that the cluster had room for it."""
+
     def start(self) -> None:
         """Load generator and extractors; LodeError where that cannot be."""
         self._supervisor.start()
@@ -43,7 +46,9 @@ class Worker:
     """One actor, as the driver sees it."""
 
     actor: Any
-    starting: Any  # the reference that is ready once it has loaded
+    placing: Any  # the reference that is ready once the cluster has room for it
+    starting: Any  # and the one that is ready once it has loaded
+    placed: bool = False
     ready: bool = False
     load: int = 0  # shards that it was given and has not answered
 
@@ -73,9 +78,13 @@ class Pool:
         return [worker for worker in self.workers if worker.ready]
 
     @property
-    def starting(self) -> dict[Any, Worker]:
-        """Reference -> worker of those that have not."""
-        return {worker.starting: worker for worker in self.workers if not worker.ready}
+    def awaited(self) -> dict[Any, Worker]:
+        """Reference -> worker of what those that have not will answer next."""
+        return {
+            worker.starting if worker.placed else worker.placing: worker
+            for worker in self.workers
+            if not worker.ready
+        }
 
     def drop(self, worker: Worker) -> None:
         """End one worker for good."""
@@ -97,4 +106,4 @@ class Pool:
             num_cpus=self.need.cpus, num_gpus=self.need.gpus, max_restarts=0, max_task_retries=0
         )(StageActor)
         actor = remote.remote(self._setup)
-        return Worker(actor, actor.start.remote())
+        return Worker(actor, actor.here.remote(), actor.start.remote())
