@@ -21,6 +21,8 @@ from schemas.samples import samples_schema
 from storage.files import Store
 from storage.manifest import Manifest
 
+AT_ONCE = 500  # receipts that an object store is asked for together
+
 
 @dataclass(frozen=True)
 class Receipt:
@@ -112,8 +114,13 @@ def read_receipt(store: Store, manifest: Manifest, shard: int) -> Receipt:
     Raises:
         CorruptDataError: it is damaged or belongs to another dataset.
     """
+    data = store.read(manifest.receipt_file(shard))
+    return _checked_receipt(store, manifest, shard, data)
+
+
+def _checked_receipt(store: Store, manifest: Manifest, shard: int, data: bytes) -> Receipt:
     name = manifest.receipt_file(shard)
-    receipt = Receipt.from_bytes(store.read(name), store.path(name))
+    receipt = Receipt.from_bytes(data, store.path(name))
     if receipt.dataset_id != manifest.dataset_id or receipt.shard != shard:
         raise CorruptDataError(
             f"{store.path(name)} is of dataset {receipt.dataset_id} shard {receipt.shard}; "
@@ -129,7 +136,13 @@ def finished(store: Store, manifest: Manifest) -> dict[int, Receipt]:
         for stem, dot, ending in (name.partition(".") for name in store.names("receipts"))
         if dot and ending == "json" and stem.isdigit() and int(stem) < manifest.shards
     )
-    return {shard: read_receipt(store, manifest, shard) for shard in numbers}
+    found: dict[int, Receipt] = {}
+    for start in range(0, len(numbers), AT_ONCE):
+        part = numbers[start : start + AT_ONCE]
+        contents = store.read_many([manifest.receipt_file(shard) for shard in part])
+        for shard, data in zip(part, contents, strict=True):
+            found[shard] = _checked_receipt(store, manifest, shard, data)
+    return found
 
 
 def check_files(store: Store, receipts: Mapping[int, Receipt]) -> None:
