@@ -1,6 +1,7 @@
 # make demo   mine a direction catalogue from the embedded head generator
 # make test   the test suite;  make slow: what takes minutes;  make lint: format, lint and types
-# make bench  quality and speed of the embedded head
+# make faults datasets whose drivers, workers and nodes are killed, for minutes
+# make bench  every benchmark and one table of targets; ARGS=--quick for a first look
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -10,7 +11,7 @@ ARGS ?=
 # as a variable, the pins reach the isolated environment in which pip builds this package too
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 
-.PHONY: demo test slow lint bench clean
+.PHONY: demo test slow faults lint bench clean
 
 demo: $(READY)
 	$(BIN)/python jobs/mine_directions.py --config jobs/configs/demo.yaml $(ARGS)
@@ -21,13 +22,16 @@ test: $(READY_DEV)
 slow: $(READY_DEV)
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
+faults: $(READY_DEV)
+	$(BIN)/python -m pytest -m faults tests/faults $(ARGS)
+
 lint: $(READY_DEV)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 
 bench: $(READY_DEV)
-	$(BIN)/python tests/benchmarks/head_quality.py $(ARGS)
+	$(BIN)/python -m tests.benchmarks.table $(ARGS)
 
 clean:
 	rm -rf $(VENV) runs

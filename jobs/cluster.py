@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TextIO
 
 from schemas import errors
 from schemas.errors import LodeError, LostWorkerError, RunError
@@ -19,8 +19,6 @@ from schemas.settings import EngineSettings
 
 # the last line of a Python traceback
 RAISED = re.compile(r"^([A-Za-z_][\w.]*(?:Error|Exception)): (.*)$", re.MULTILINE)
-# every actor pool of Ray Data draws this line once (ray issue 53727)
-HARMLESS = b"has constructor arguments in the object store and max_restarts > 0"
 
 
 def on_cluster() -> bool:
@@ -50,12 +48,38 @@ def ray_session(engine: EngineSettings) -> Iterator[None]:
         ray.init(**({} if on_cluster() else local), **quiet)
     except (ValueError, RuntimeError, ConnectionError) as error:
         said = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise RunError(f"Ray could not be started or joined: {said}") from error
+        hint = ""
+        if on_cluster():
+            hint = (
+                f". Expected at RAY_ADDRESS {os.environ['RAY_ADDRESS']}: Ray {ray.__version__}, "
+                "and its token in RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token"
+            )
+        raise RunError(f"Ray could not be started or joined: {said}{hint}") from error
     try:
-        with _without(HARMLESS):
+        quiet_stdout: Any = _WithoutRay(sys.stdout)
+        with contextlib.redirect_stdout(quiet_stdout):
             yield
     finally:
         ray.shutdown()
+
+
+class _WithoutRay:
+    """Standard output without what Ray's listener prints there when a worker dies.
+
+    Programs read our results from it, and the run itself says on stderr what it lost.
+    """
+
+    def __init__(self, stream: TextIO):
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Pass text on, unless it comes from Ray's thread."""
+        if threading.current_thread().name == "ray_listen_error_messages":
+            return len(text)
+        return self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def _knock(address: str) -> None:
@@ -65,7 +89,7 @@ def _knock(address: str) -> None:
         return
     for pause in (1.0, 3.0, None):
         try:
-            socket.create_connection((host, int(port)), timeout=10).close()
+            socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
             return
         except OSError as error:
             if pause is None:
@@ -85,37 +109,6 @@ def logical_cpus(engine: EngineSettings) -> int:
 
 
 @contextlib.contextmanager
-def _without(noise: bytes) -> Iterator[None]:
-    """Keep lines with `noise`, written to file descriptor 2 by native code, off the terminal.
-
-    Python's own stderr goes to the terminal as before, so that it stays one for progress bars.
-    """
-    real = os.dup(2)
-    source, sink = os.pipe()
-
-    def copy() -> None:
-        with os.fdopen(source, "rb") as lines:
-            for line in lines:
-                if noise not in line:
-                    os.write(real, line)
-
-    thread = threading.Thread(target=copy, daemon=True)
-    shown = sys.stderr
-    with os.fdopen(os.dup(real), "w", buffering=1) as direct:
-        os.dup2(sink, 2)
-        os.close(sink)
-        sys.stderr = direct
-        thread.start()
-        try:
-            yield
-        finally:
-            sys.stderr = shown
-            os.dup2(real, 2)  # closes the pipe's last writer here, which ends the thread
-            thread.join(timeout=2)
-            os.close(real)
-
-
-@contextlib.contextmanager
 def plain_errors(doing: str) -> Iterator[None]:
     """Raise the LodeError that a worker raised; anything else of Ray's becomes a RunError."""
     from ray.exceptions import RayError
@@ -132,7 +125,7 @@ def _ours(error: BaseException, doing: str) -> LodeError:
     cause = getattr(error, "cause", None)
     if isinstance(cause, LodeError):
         return type(cause)(*cause.args)
-    # Ray Data keeps a worker's exception as text only; ours are one line each
+    # where Ray could keep a worker's exception as text only; ours are one line each
     named = RAISED.findall(str(error))
     for kind, message in reversed(named):
         ours = getattr(errors, kind.removeprefix("schemas.errors."), None)

@@ -82,9 +82,16 @@ class _Scheduler:
                 content, url, need.does, engine.timeout, engine.attempts, engine.max_failed
             )
             self._pools.append(Pool(need, setup))
+        self._grow()
         self._first, self._last = self._pools[0], self._pools[-1]
         self._without = {id(pool): time.monotonic() for pool in self._pools}
         self._said = time.monotonic()
+
+    def _grow(self) -> None:
+        """Ask for all workers once every stage has its least: none takes another's last CPU."""
+        if len(self._pools) == 1 or all(p.placed >= p.need.least for p in self._pools):
+            for pool in self._pools:
+                pool.grow(pool.need.most)
 
     def run(self) -> Iterator[Event]:
         """Until every shard is finished, one way or another."""
@@ -146,9 +153,7 @@ class _Scheduler:
             yield from self._replace(pool, worker, error)
             return
         worker.ready, worker.placed = worker.placed, True
-        if all(len(p.ready) >= p.need.least for p in self._pools):
-            for each in self._pools:  # only now, so that no stage takes another's last CPU
-                each.grow(each.need.most)
+        self._grow()
 
     def _landed(self, ref: Any, flight: _Flight) -> Iterator[Event]:
         import ray
@@ -204,7 +209,7 @@ class _Scheduler:
         """Say what the run waits for, and make room for a stage that has no worker."""
         now = time.monotonic()
         for pool in self._pools:
-            if any(worker.placed for worker in pool.workers):
+            if pool.placed:
                 self._without[id(pool)] = now
                 continue
             missing = now - self._without[id(pool)]

@@ -127,7 +127,10 @@ def evaluate(
     from ray.util import ActorPool
 
     remote: Any = ray.remote(
-        num_cpus=1, num_gpus=engine.generator.gpus, max_restarts=4, max_task_retries=4
+        num_cpus=1,
+        num_gpus=max(engine.generator.gpus, engine.extractor.gpus),
+        max_restarts=4,
+        max_task_retries=4,
     )(Evaluator)
     count = max(1, min(engine.workers, len(directions)))
     actors = [remote.remote(dict(manifest.content), settings) for _ in range(count)]

@@ -8,14 +8,14 @@ from __future__ import annotations
 import random
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from jobs.cluster import on_cluster
 from jobs.engine import stream
 from jobs.isolation.messages import MEASURE, RENDER
 from jobs.ledger import Ledger
-from jobs.placement import check_placement, is_split, stage_needs
+from jobs.placement import check_placement, is_split, shards_in_flight, stage_needs
 from jobs.progress import Progress
 from mining.sampling import describe
 from schemas.config import load_settings
@@ -41,8 +41,11 @@ def dataset_url(settings: RunSettings) -> str:
     return f"{settings.out.rstrip('/')}/dataset"
 
 
-def prepare(settings: RunSettings, manifest: Manifest) -> list[int]:
-    """Check the target before any work, put the manifest there; the shards that are missing.
+def prepare(settings: RunSettings, manifest: Manifest) -> tuple[Manifest, list[int]]:
+    """Check the target before any work and put the manifest there.
+
+    Returns:
+        The manifest that stands there, and the shards that are missing.
 
     Raises:
         InputError: the target holds another run's dataset, or cannot be written.
@@ -51,7 +54,7 @@ def prepare(settings: RunSettings, manifest: Manifest) -> list[int]:
     refuse_relative("out", settings.out)
     store = Store(absolute(dataset_url(settings)))
     try:
-        claim(store, manifest)
+        manifest = claim(store, manifest)
     except CorruptDataError:
         raise
     except StorageError as error:
@@ -61,7 +64,7 @@ def prepare(settings: RunSettings, manifest: Manifest) -> list[int]:
     missing = [shard for shard in range(manifest.shards) if shard not in done]
     if missing:
         store.check_writable()
-    return missing
+    return manifest, missing
 
 
 def refuse_relative(what: str, url: str) -> None:
@@ -77,8 +80,7 @@ def generate(settings: RunSettings) -> Dataset:
     """Make what is missing of the run's dataset and open it."""
     from jobs.cluster import ray_session
 
-    manifest = describe(settings)
-    missing = prepare(settings, manifest)
+    manifest, missing = prepare(settings, describe(settings))
     if missing:
         with ray_session(settings.engine):
             make_shards(absolute(dataset_url(settings)), manifest, missing, settings.engine)
@@ -103,11 +105,14 @@ def make_shards(
     """Make the missing shards of the dataset at an absolute URL on the running Ray.
 
     Raises:
-        InputError: the cluster can never place a stage; nothing was done.
+        InputError: the cluster can never place a stage, or the object store cannot hold the
+            images of one shard; nothing was done.
         RunError: shards could not be made, or too many rows failed.
     """
     store = Store(url)
     check_placement(stage_needs(engine), engine)
+    if is_split(engine):
+        shards_in_flight(engine, manifest)
     parts = [stage for stage in (RENDER, MEASURE) if is_split(engine)]
     total = sum(len(manifest.rows(shard)) for shard in missing)
     waiting = set(quarantined(store, manifest))
@@ -118,11 +123,9 @@ def make_shards(
             for event in stream(manifest, url, order, engine):
                 ledger.take(event)
     if ledger.failures:
-        shard, reason = next(iter(sorted(ledger.failures.items())))
         raise RunError(
-            f"generate: {len(ledger.failures)} of {manifest.shards} shards could not be made and "
-            f"are quarantined, first shard {shard}: {reason}. What is done stays done; run it "
-            "again to try them once more."
+            f"generate: {ledger.quarantine_note}. What is done stays done; run it again to try "
+            "them once more."
         )
 
 
@@ -144,10 +147,9 @@ def _recorded(ledger: Ledger) -> Iterator[None]:
     except BaseException as error:
         said = f"{type(error).__name__}: {error}".strip(": ")
         stopped = isinstance(error, KeyboardInterrupt | SystemExit)
-        with suppress(StorageError):  # the disk may be what failed
-            ledger.save(STOPPED if stopped else FAILED, said)
+        ledger.end(STOPPED if stopped else FAILED, said)
         raise
-    ledger.save(FAILED if ledger.failures else DONE)
+    ledger.end(FAILED if ledger.failures else DONE, ledger.quarantine_note)
 
 
 def main(argv: Sequence[str]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from contextlib import suppress
 
 from jobs.engine import Event
 from jobs.isolation.supervisor import Outcome
@@ -53,7 +54,7 @@ class Ledger:
 
         Raises:
             RunError: more rows failed than engine.max_failed allows.
-            StorageError: a note cannot be written.
+            StorageError: a note on a quarantined shard cannot be written.
         """
         if event.kind == "said":
             self._progress.say(event.text)
@@ -66,7 +67,8 @@ class Ledger:
                 self._finished(event.outcome)
         self._progress.beat()
         if time.monotonic() - self._saved > BEAT:
-            self.save()
+            with suppress(StorageError):  # the next one will do
+                self.save()
 
     def save(self, state: str | None = None, error: str = "") -> None:
         """Write the run's record."""
@@ -74,6 +76,27 @@ class Ledger:
         self.record.seconds = round(self._saved - self._clock, 3)
         self.record.state, self.record.error = state or self.record.state, error
         self.record.save(self._store)
+
+    def end(self, state: str, error: str = "") -> None:
+        """Write how the run ended, on a full disk too."""
+        try:
+            self.save(state, error)
+        except StorageError:
+            with suppress(StorageError):
+                # a record that says "running" would keep repairs away: removing it needs no room
+                self._store.remove(self.record.name)
+                self.save(state, error)
+
+    @property
+    def quarantine_note(self) -> str:
+        """How many shards could not be made, and why the first one could not; "" without any."""
+        if not self.failures:
+            return ""
+        shard, reason = min(self.failures.items())
+        return (
+            f"{len(self.failures)} of {self._manifest.shards} shards could not be made and are "
+            f"quarantined, first shard {shard}: {reason}"
+        )
 
     def _passed(self, outcome: Outcome) -> None:
         rows = len(self._manifest.rows(outcome.shard))
@@ -124,7 +147,7 @@ class Ledger:
         seen = self._progress.done
         extractor, failed = self._failed.most_common(1)[0] if self._failed else ("", 0)
         allowed = self._engine.max_failed * max(seen, min(self._total, ENOUGH))
-        if failed <= allowed:
+        if failed <= allowed + 1e-9:  # 0.29 of 100 is 28.999...
             return
         reason = next(iter(self.failures.values()), "")
         if receipt is not None and any(receipt.statuses[extractor].get(s) for s in FAILURES):

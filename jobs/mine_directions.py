@@ -16,6 +16,7 @@ from jobs.cluster import ray_session
 from jobs.evaluation_stage import evaluate, rescoring_config
 from jobs.generate_dataset import DEMO, dataset_url, make_shards, open_complete, prepare
 from jobs.mining_stage import Mined, check_mining, mine, read_data
+from jobs.placement import check_placement, mining_needs
 from jobs.publish import make_cards, make_report, publication_id
 from jobs.report.data import Stage
 from mining.evaluation.matrix import rescoring_matrix, truth_leaderboard
@@ -53,9 +54,11 @@ def run(settings: RunSettings) -> RunResult:
     rescoring_config(settings.evaluation)
     catalog = Catalog(catalog_url)
     _check_catalog_folder(catalog_url)
-    missing = prepare(settings, manifest)
+    manifest, missing = prepare(settings, manifest)
     stages: list[Stage] = []
     with ray_session(settings.engine):
+        for need in mining_needs(settings.engine):  # one after the other, so each alone
+            check_placement([need], settings.engine)
         if missing:
             with _timed(stages, "generate", f"{settings.dataset.samples:,} images"):
                 url = absolute(dataset_url(settings))

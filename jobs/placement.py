@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -17,7 +17,16 @@ from storage.manifest import Manifest
 
 ROOM = 0.8  # of the object store: the rest is for messages and for what Ray keeps there
 FUSED, SPLIT = "generate", ("render", "extract")
+UNTOLD = 10**9  # nodes of a kind that the autoscaler may add, where nobody says how many
 BOOTSTRAP = Path("~/ray_bootstrap_config.yaml").expanduser()  # that `ray up` leaves on the head
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node of the cluster, or a kind of node that its autoscaler may add."""
+
+    resources: Mapping[str, float]  # as Ray names them
+    most: int = 1  # how many there may be
 
 
 @dataclass(frozen=True)
@@ -76,48 +85,74 @@ def shards_in_flight(engine: EngineSettings, manifest: Manifest) -> int:
     return room // size
 
 
+def mining_needs(engine: EngineSettings) -> list[Need]:
+    """The tasks that mine, and the actors that edit and measure afterwards; one after the other."""
+    gpus = max(engine.generator.gpus, engine.extractor.gpus)
+    return [
+        Need("mine", "engine.workers", (), 1, engine.workers, 1.0, 0.0),
+        Need("evaluate", "engine.generator", (), 1, engine.workers, 1.0, gpus),
+    ]
+
+
 def check_placement(needs: Sequence[Need], engine: EngineSettings) -> None:
     """Refuse stages that neither the running Ray nor what its autoscaler may add can ever place.
+
+    Args:
+        needs: of the stages that work at the same time.
 
     Raises:
         InputError: with what is missing.
     """
     import ray
 
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    nodes = [Node(node["Resources"]) for node in ray.nodes() if node["Alive"]]
     addable = addable_nodes(engine)
+    shown = _shown(nodes, addable)
     for need in needs:
-        if not any(_covers(node, need.resources) for node in [*nodes, *addable]):
+        places = sum(node.most * _fits(node.resources, need) for node in [*nodes, *addable])
+        if not places:
             raise InputError(
                 f"{need.setting}: each actor that does {need.stage} asks for "
-                f"{_said(need.resources)}, and no node has as much ({_shown(nodes, addable)}). "
+                f"{_said(need.resources)}, and no node has as much ({shown}). "
                 "Ask for less, or add such a node."
             )
+        if places < need.least:
+            raise InputError(
+                f"{need.setting}.min_actors {need.least}: each actor that does {need.stage} asks "
+                f"for {_said(need.resources)}, and {places} fit ({shown}). "
+                "Ask for less, or add nodes."
+            )
     total = {name: sum(n.least * n.resources[name] for n in needs) for name in ("CPU", "GPU")}
-    room = {name: sum(node.get(name, 0) for node in nodes) for name in total}
-    if not addable and not _covers(room, total):
+    room = {
+        name: sum(node.most * node.resources.get(name, 0) for node in [*nodes, *addable])
+        for name in total
+    }
+    if not _covers(room, total):
         parts = ", ".join(f"{n.least} x {n.stage} ({_said(n.resources)})" for n in needs)
         raise InputError(
-            f"engine: {parts} ask for {_said(total)} at once; the cluster has {_said(room)}. "
+            f"engine: {parts} ask for {_said(total)} at once, more than there is ({shown}). "
             "Ask for less, or add nodes."
         )
 
 
-def addable_nodes(engine: EngineSettings) -> list[Mapping[str, float]]:
-    """Resources of the kinds of nodes that an autoscaler may add.
+def addable_nodes(engine: EngineSettings) -> list[Node]:
+    """The kinds of nodes that an autoscaler may add.
 
     Ray has no way to ask its autoscaler. Where `ray up` made the cluster, its configuration lies
     on the head node, where submitted jobs run; elsewhere engine.autoscaled_nodes says it.
     """
     if engine.autoscaled_nodes:
-        return [engine.autoscaled_nodes]
+        return [Node(engine.autoscaled_nodes, UNTOLD)]
     if not on_cluster() or not BOOTSTRAP.is_file():
         return []
     try:
-        kinds = yaml.safe_load(BOOTSTRAP.read_text())["available_node_types"].values()
-        return [dict(kind["resources"]) for kind in kinds if kind.get("max_workers", 1) > 0]
-    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError):
+        config = yaml.safe_load(BOOTSTRAP.read_text())
+        limit = config.get("max_workers", UNTOLD)
+        kinds = config["available_node_types"].values()
+        nodes = [Node(dict(k["resources"]), min(k.get("max_workers", limit), limit)) for k in kinds]
+    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError, AttributeError):
         return []
+    return [node for node in nodes if node.most > 0]
 
 
 def _need(
@@ -135,6 +170,16 @@ def _need(
     return Need(stage, setting, does, settings.min_actors, most, wanted, gpus)
 
 
+def _fits(room: Mapping[str, float], need: Need) -> int:
+    """How many of its actors one node takes."""
+    counts = [int(room.get("CPU", 0) / need.cpus + 1e-9)] if need.cpus else []
+    if 0 < need.gpus < 1:  # a fraction comes from one GPU
+        counts.append(int(room.get("GPU", 0)) * int(1 / need.gpus + 1e-9))
+    elif need.gpus:
+        counts.append(int(room.get("GPU", 0) / need.gpus + 1e-9))
+    return min(counts, default=need.most)
+
+
 def _covers(room: Mapping[str, float], asked: Mapping[str, float]) -> bool:
     return all(room.get(name, 0) >= amount - 1e-9 for name, amount in asked.items() if amount)
 
@@ -144,12 +189,19 @@ def _said(resources: Mapping[str, float]) -> str:
     return ", ".join(shown)
 
 
-def _shown(nodes: Sequence[Mapping[str, Any]], addable: Sequence[Mapping[str, Any]]) -> str:
+def _shown(nodes: Sequence[Node], addable: Sequence[Node]) -> str:
     if not nodes and not addable:
         return "there are no nodes"
     parts = []
     for what, kinds in (("nodes have", nodes), ("the autoscaler adds", addable)):
-        if kinds:
-            said = {_said({n: kind.get(n, 0) for n in ("CPU", "GPU")}) for kind in kinds}
-            parts.append(f"{what} {'; '.join(sorted(said))}")
+        said = Counter[str]()
+        for kind in kinds:
+            said[_said({n: kind.resources.get(n, 0) for n in ("CPU", "GPU")})] += kind.most
+        if said:
+            many = [f"{text}{_times(count)}" for text, count in sorted(said.items())]
+            parts.append(f"{what} {'; '.join(many)}")
     return ", ".join(parts)
+
+
+def _times(count: int) -> str:
+    return f" ({count} times)" if 1 < count < UNTOLD else ""

@@ -73,9 +73,9 @@ class Pool:
         return min(free, key=lambda worker: worker.load, default=None)
 
     @property
-    def ready(self) -> list[Worker]:
-        """The workers that have loaded."""
-        return [worker for worker in self.workers if worker.ready]
+    def placed(self) -> int:
+        """How many workers the cluster has found room for."""
+        return sum(worker.placed for worker in self.workers)
 
     @property
     def awaited(self) -> dict[Any, Worker]:

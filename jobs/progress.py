@@ -1,14 +1,18 @@
-"""Progress of long work: a live line on a terminal, one JSON line per interval elsewhere."""
+"""Progress of long work: live lines on a terminal, one JSON line per interval elsewhere."""
 
 from __future__ import annotations
 
 import json
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from types import TracebackType
 from typing import Any
+
+NARROW = 79  # columns and fewer: no bars, so that the figures fit
 
 
 class Progress:
@@ -35,18 +39,23 @@ class Progress:
         self.parts = dict.fromkeys(parts, 0)
         self.notes: Counter[str] = Counter()
         self._start = time.monotonic()
-        self._said = self._start
         self._interval = interval
+        self._over = threading.Event()
+        self._ticker: threading.Thread | None = None
         self._bar: Any = None
 
     def __enter__(self) -> Progress:
         if sys.stderr.isatty():
             self._bar = _bar()
-            self._bar.start()
+            shown = self._figures(0)
             self._tasks = {
-                name: self._bar.add_task(name, total=self.total, rate="", notes="")
+                name: self._bar.add_task(name, total=self.total, notes="", **shown)
                 for name in (*self.parts, self.stage)
             }
+            self._bar.start()
+        else:  # a thread, since the work may be one call that takes hours
+            self._ticker = threading.Thread(target=self._tick, daemon=True)
+            self._ticker.start()
         return self
 
     def __exit__(
@@ -55,47 +64,43 @@ class Progress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._over.set()
         if self._bar is not None:
+            self.beat()
             self._bar.stop()
-        else:
-            self._say(state="failed" if error else "done")
+        if self._ticker is not None:
+            self._ticker.join()
+            stopped = isinstance(error, KeyboardInterrupt | SystemExit)
+            self._tell("stopped" if stopped else "failed" if error else "done")
 
     def advance(self, count: int, notes: Mapping[str, int] | None = None) -> None:
         """Count finished units, and tally notes such as rejects by reason."""
         self.done += count
         self.notes.update(notes or {})
         if self._bar is not None:
-            shown = "  ".join(f"{key} {value}" for key, value in sorted(self.notes.items()))
-            self._draw(self.stage, self.done, shown)
-        self.beat()
+            told = ", ".join(f"{many:,} {key}" for key, many in self.notes.most_common())
+            self._draw(self.stage, self.done, notes=told)
 
     def part(self, name: str, count: int) -> None:
         """Count units that passed one part of the stage."""
         if name in self.parts:
             self.parts[name] += count
             if self._bar is not None:
-                self._draw(name, self.parts[name], "")
+                self._draw(name, self.parts[name])
 
     def beat(self) -> None:
-        """Say how far it is where no terminal shows it and the interval is over."""
-        if self._bar is None and time.monotonic() - self._said >= self._interval:
-            self._say(state="running")
-
-    def _draw(self, name: str, done: int, notes: str) -> None:
-        rate = f"{done / max(self.seconds, 1e-9):.1f} {self.unit}/s"
-        # work that was lost is done again: a part may count more than there is
-        done = min(done, self.total)
-        self._bar.update(self._tasks[name], completed=done, rate=rate, notes=notes)
+        """Let the figures on a terminal follow the clock; call it while nothing else happens."""
+        if self._bar is not None:
+            for name, done in {**self.parts, self.stage: self.done}.items():
+                if done < self.total:  # what is finished keeps the rate that it had
+                    self._draw(name, done)
 
     def say(self, text: str) -> None:
         """Show one line of text beside the progress."""
         if self._bar is not None:
-            from rich.markup import escape
-
-            self._bar.console.print(escape(text), soft_wrap=True)
+            self._bar.console.print(text, soft_wrap=True, markup=False, highlight=False)
         else:
-            line = json.dumps({"stage": self.stage, "state": "warning", "text": text})
-            print(line, file=sys.stderr, flush=True)
+            _print({"stage": self.stage, "state": "warning", "text": text})
 
     @property
     def seconds(self) -> float:
@@ -107,8 +112,27 @@ class Progress:
         """Units per second since the stage began."""
         return self.done / max(self.seconds, 1e-9)
 
-    def _say(self, state: str) -> None:
-        self._said = time.monotonic()
+    def _draw(self, name: str, done: int, **fields: str) -> None:
+        # work that was lost is done again: a part may count more than there is
+        done = min(done, self.total)
+        self._bar.update(self._tasks[name], completed=done, **self._figures(done), **fields)
+
+    def _figures(self, done: int) -> dict[str, str]:
+        """What a line shows beside its bar."""
+        rate = done / max(self.seconds, 1e-9)
+        digits = f"{rate:,.0f}" if rate >= 100 else f"{rate:.1f}" if rate >= 1 else f"{rate:.2g}"
+        left = timedelta(seconds=round((self.total - done) / rate)) if done else "-:--:--"
+        return {
+            "count": f"{done:,}/{self.total:,}",
+            "rate": f"{digits} {self.unit}/s",
+            "left": f"{left} left",
+        }
+
+    def _tick(self) -> None:
+        while not self._over.wait(self._interval):
+            self._tell("running")
+
+    def _tell(self, state: str) -> None:
         left = (self.total - self.done) / self.rate if self.done else None
         line = {
             "stage": self.stage,
@@ -119,23 +143,49 @@ class Progress:
             "per_second": round(self.rate, 2),
             "seconds": round(self.seconds, 1),
             "seconds_left": None if left is None else round(left, 1),
-            **({"parts": self.parts} if self.parts else {}),
+            **({"parts": dict(self.parts)} if self.parts else {}),
             **({"notes": dict(sorted(self.notes.items()))} if self.notes else {}),
         }
-        print(json.dumps(line), file=sys.stderr, flush=True)
+        _print(line)
+
+
+def _print(line: Mapping[str, Any]) -> None:
+    # in one call, so that two threads do not share a line
+    sys.stderr.write(json.dumps(line) + "\n")
+    sys.stderr.flush()
 
 
 def _bar() -> Any:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, ProgressColumn
     from rich.progress import Progress as Bar
+    from rich.text import Text
 
+    class Field(ProgressColumn):
+        """One figure; only `notes` give way where the terminal is too narrow."""
+
+        def __init__(self, name: str, justify: Any = "right", style: str = ""):
+            super().__init__()
+            self._name, self._justify, self._style = name, justify, style
+
+        def render(self, task: Any) -> Text:
+            said = task.description if self._name == "name" else task.fields[self._name]
+            fixed = {"no_wrap": True, "overflow": "ellipsis"}
+            return Text(said, justify=self._justify, style=self._style, **fixed)
+
+        def get_table_column(self) -> Any:
+            from rich.table import Column
+
+            return Column(no_wrap=self._name != "notes")
+
+    console = Console(file=sys.stderr)
     return Bar(
-        TextColumn("[bold]{task.description:<10}"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(compact=True),
-        TextColumn("[dim]{task.fields[notes]}"),
-        console=Console(file=sys.stderr),
+        Field("name", "left", "bold"),
+        *([BarColumn(bar_width=12)] if console.width > NARROW else []),
+        Field("count"),
+        Field("rate"),
+        Field("left"),
+        Field("notes", "left", "dim"),
+        console=console,
+        redirect_stdout=False,
     )

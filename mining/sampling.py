@@ -17,6 +17,7 @@ from mining.extractors.base import Extractor, Measurement, concatenate, measure
 from mining.extractors.registry import make_extractors
 from mining.generators.base import Generator, KnownTruth, TrueFaces, truncate
 from mining.generators.registry import make_generator
+from mining.made_with import check_made_with, made_with
 from mining.threads import limit_threads
 from schemas.errors import InputError, RunError
 from schemas.samples import Field, to_column
@@ -63,6 +64,7 @@ def describe(settings: RunSettings) -> Manifest:
             )
         ],
         "fields": [field.to_json() for field in fields],
+        "made_with": dict(made_with()),
     }
     return Manifest(content)
 
@@ -75,6 +77,7 @@ class Renderer:
         about = manifest.generator
         self.generator = make_generator(about["load"], **about["options"])
         _check_same("generator", about, self.generator.fingerprint())
+        check_made_with(manifest.made_with)
         limit_threads(manifest.settings["threads"])
 
     def __call__(self, shard: int, watch: Watch | None = None) -> pa.Table:
@@ -139,6 +142,7 @@ class Measurer:
         self.extractors = make_extractors(listed)
         for about, extractor in zip(manifest.extractors, self.extractors, strict=True):
             _check_same("extractor", about, extractor.fingerprint())
+        check_made_with(manifest.made_with)
         limit_threads(manifest.settings["threads"])
 
     def __call__(self, table: pa.Table) -> pa.Table:

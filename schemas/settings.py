@@ -92,7 +92,7 @@ class EngineSettings(Part):
     object_store_mb: int = Field(512, ge=100)
     """memory for images on their way between stages; also the size of the object store of a Ray
     that this program starts"""
-    autoscaled_nodes: dict[str, float] = {}
+    autoscaled_nodes: dict[str, Annotated[float, Field(ge=0)]] = {}
     """what a node has that the cluster's autoscaler may add, such as {CPU: 15, GPU: 1}; read from
     the cluster itself where `ray up` made it"""
     timeout: float = Field(300.0, gt=0)

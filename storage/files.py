@@ -255,6 +255,7 @@ _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS}
 _HINTS = {
     errno.ENOSPC: "the disk is full; free some space and run again",
     errno.EDQUOT: "the quota is used up; free some space and run again",
+    errno.EFBIG: "the file is larger than the file system or a limit (ulimit -f) allows",
     errno.EACCES: "permission denied; choose a folder that you may write to",
     errno.EROFS: "the file system is read-only; choose another folder",
     errno.ENOTDIR: "a part of the path is a file, not a folder",

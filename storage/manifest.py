@@ -48,6 +48,11 @@ class Manifest:
         return [Field.from_json(stored) for stored in self.content["fields"]]
 
     @property
+    def made_with(self) -> Mapping[str, str]:
+        """Library -> version that decide the bytes; {} in manifests of before they were noted."""
+        return self.content.get("made_with", {})
+
+    @property
     def shards(self) -> int:
         """How many shards the dataset has."""
         return -(-self.settings["samples"] // self.settings["shard_size"])
@@ -107,11 +112,16 @@ def load(store: Store) -> Manifest:
     return Manifest.from_bytes(store.read(NAME), store.path(NAME))
 
 
-def claim(store: Store, manifest: Manifest) -> None:
+def claim(store: Store, manifest: Manifest) -> Manifest:
     """Put the manifest into an empty store, or check that the same one stands there.
 
+    Returns:
+        The manifest that stands. A finished dataset may have been made with other versions of
+        the libraries: reading it needs none of them.
+
     Raises:
-        ConflictError: the store holds another dataset, or files that are not a dataset.
+        ConflictError: the store holds another dataset, a part of one that other versions of the
+            libraries made, or files that are not a dataset.
         InputError: the store cannot be written.
     """
     if not store.exists(NAME):
@@ -124,12 +134,21 @@ def claim(store: Store, manifest: Manifest) -> None:
         store.check_writable()
         store.create(NAME, manifest.to_bytes())
     standing = Manifest.from_bytes(store.read(NAME), store.path(NAME))
-    if standing.to_bytes() != manifest.to_bytes():
+    if standing.to_bytes() == manifest.to_bytes():
+        return standing
+    difference = _difference(standing, manifest)
+    if {**standing.content, "made_with": {}} != {**manifest.content, "made_with": {}}:
         raise ConflictError(
             f"dataset: {store.url} holds dataset {standing.dataset_id}, these settings make "
-            f"{manifest.dataset_id} (other {_difference(standing, manifest)}); "
+            f"{manifest.dataset_id} (other {difference}); "
             "choose another --out. Nothing was changed."
         )
+    if len(store.names("receipts")) < standing.shards:
+        raise ConflictError(
+            f"dataset: {store.url} was begun with other versions of the libraries "
+            f"({difference}); install those to go on, or choose another --out. Nothing was changed."
+        )
+    return standing
 
 
 def _difference(one: Manifest, two: Manifest) -> str:

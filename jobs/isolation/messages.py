@@ -34,6 +34,7 @@ class Plan:
     """What earlier attempts at a shard have shown."""
 
     tries: int = 0  # that ended while rendering or committing
+    kills: int = 0  # the same, where the process was killed from outside
     done: dict[int, dict[str, Measurement]] = field(default_factory=dict)  # measured batches
     suspects: set[int] = field(default_factory=set)  # batches in which the process ended once
     alone: set[int] = field(default_factory=set)  # batches that are measured image by image

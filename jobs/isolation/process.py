@@ -73,14 +73,23 @@ class Process:
             self._connection.send_bytes(sink.getvalue())
             return
         table = self._timed(MEASURE, lambda: self._measured(table, task.plan))
-        receipt = self._timed(COMMIT, lambda: self._committed(task.shard, table))
+        receipt = self._timed(
+            COMMIT,
+            lambda: self._patiently(
+                COMMIT, lambda: commit(self._store, self._manifest, task.shard, table)
+            ),
+        )
         self._connection.send(Receipted(receipt.to_bytes()))
 
     def _standing(self, shard: int) -> Receipt | None:
-        self._at(At(RENDER))
-        if not self._store.exists(self._manifest.receipt_file(shard)):
-            return None
-        return read_receipt(self._store, self._manifest, shard)
+        """The receipt of a shard that somebody has made; None where nobody has."""
+
+        def look() -> Receipt | None:
+            if not self._store.exists(self._manifest.receipt_file(shard)):
+                return None
+            return read_receipt(self._store, self._manifest, shard)
+
+        return self._patiently(RENDER, look)
 
     def _rendered(self, shard: int, images: bytes | None) -> pa.Table:
         if images is not None:
@@ -116,14 +125,15 @@ class Process:
                     done = self._measurer.measure(images[rows])
                 self._connection.send(Measured(batch, done))
             parts.append(done)
+        self._at(At(COMMIT))
         return self._measurer.fill(table, parts)
 
-    def _committed(self, shard: int, table: pa.Table) -> Receipt:
-        """Commit; an object store that does not answer is asked again."""
+    def _patiently(self, stage: str, work: Callable[[], Result]) -> Result:
+        """Ask the store; an object store that does not answer is asked again."""
         for pause in (*PAUSES, None):
-            self._at(At(COMMIT))
+            self._at(At(stage))
             try:
-                return commit(self._store, self._manifest, shard, table)
+                return work()
             except CorruptDataError:
                 raise
             except StorageError:

@@ -37,6 +37,7 @@ from storage.shards import Receipt
 
 LOADING = 900.0  # seconds that loading a generator and its extractors may take
 START_TRIES = 3
+MOST_KILLS = 10  # from outside while one shard is rendered or committed
 
 
 @dataclass(frozen=True)
@@ -169,6 +170,8 @@ class Supervisor:
 
     def _given_up(self, plan: Plan, rows: int, lost: _Lost) -> str:
         """Why the shard is not tried again; "" where it is."""
+        if plan.kills >= MOST_KILLS:
+            return f"its process was killed {plan.kills} times, perhaps for want of memory"
         if plan.tries >= self._setup.attempts:
             return f"{lost.reason} ({_where(lost.place)}, {plan.tries} times)"
         most = self._setup.most_spared(rows)
@@ -215,16 +218,20 @@ class Supervisor:
             return _Lost(place, CRASHED, "the process closed its connection")
         if status >= 0:
             return _Lost(place, CRASHED, f"the process ended with status {status}")
-        name = signal.Signals(-status).name
+        names = {number.value: number.name for number in signal.Signals}
+        name = names.get(-status, f"signal {-status}")
         return _Lost(place, CRASHED, f"the process was ended by {name}", -status == signal.SIGKILL)
 
 
 def learn(plan: Plan, place: At, status: str, reason: str, killed: bool) -> None:
     """Note in the plan what a death at a place says.
 
-    A process that was killed from outside says nothing of its image: that needs a second time.
+    A process that was killed from outside says nothing of its image or shard: an image needs a
+    second time, a shard many.
     """
-    if place.stage != MEASURE:
+    if place.stage != MEASURE and killed:
+        plan.kills += 1
+    elif place.stage != MEASURE:
         plan.tries += 1
     elif place.row is not None:
         key = (place.batch, place.row, place.extractor)

@@ -149,8 +149,13 @@ def concatenate(extractor: Extractor, parts: Sequence[Measurement]) -> Measureme
 
 def first_line(error: BaseException) -> str:
     """The exception's class and the first line of what it says."""
-    said = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    return f"{type(error).__name__}: {said}"[:MOST_REASON].rstrip(": ")
+    try:
+        text = str(error)
+    except Exception:  # an exception of somebody else's that cannot even be told
+        text = ""
+    said = next((line.strip() for line in text.splitlines() if line.strip()), "")
+    told = f"{type(error).__name__}: {said}"[:MOST_REASON].rstrip(": ")
+    return told.encode("utf-8", "replace").decode()  # file names may hold what UTF-8 cannot
 
 
 def check_measurement(extractor: Extractor, found: Measurement, count: int) -> None:
@@ -160,12 +165,17 @@ def check_measurement(extractor: Extractor, found: Measurement, count: int) -> N
         raise RunError(f"{who} returned a {type(found).__name__}; expected a Measurement.")
     if len(found) != count:
         raise RunError(f"{who} returned {len(found)} rows for {count} images.")
+    for status in found.status:
+        if not isinstance(status, str):
+            raise RunError(f"{who} returned the status {status!r}; expected a string.")
     for name, column in extractor.columns.items():
         value = found.values.get(name)
-        came = "nothing" if value is None else f"{value.shape} {value.dtype}"
+        array = isinstance(value, np.ndarray)
+        came = f"{value.shape} {value.dtype}" if array else f"a {type(value).__name__}"
+        came = "nothing" if value is None else came
         wanted = f"{(count, *column.shape)} {np.dtype(column.dtype)}"
-        same_kind = value is not None and value.dtype.kind == np.dtype(column.dtype).kind
-        if value is None or value.shape != (count, *column.shape) or not same_kind:
+        same_kind = array and value.dtype.kind == np.dtype(column.dtype).kind
+        if not array or value.shape != (count, *column.shape) or not same_kind:
             raise RunError(f"{who} returned {came} for column {name!r}; expected {wanted}.")
 
 

@@ -48,7 +48,7 @@ def test_the_settings_of_a_run_are_passed_on(environment):
         (["report", "a", "b"], "error: lode report: Got unexpected extra argument"),
         (["catalog", "show"], "error: lode catalog show: Missing argument 'direction_id'. See"),
         (["catalog", "show", ""], "the id is empty"),
-        (["dataset", "repair", "x", "--engine.workers", "0"], "greater than or equal to 1. See"),
+        (["dataset", "repair", "x", "--engine.workers", "0"], "greater than or equal to 1."),
         (["mine", "--dataset.sampls", "3"], "did you mean 'dataset.samples'"),
         (["generate", "--generator.name", "hed"], "did you mean 'head'"),
         (["generate", "--generator.options.resolution", "12"], "resolution 12"),

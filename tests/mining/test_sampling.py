@@ -158,3 +158,12 @@ def test_images_survive_packing():
     import pyarrow as pa
 
     np.testing.assert_array_equal(unpack_images(pa.chunked_array([pack_images(images)]), 8), images)
+
+
+def test_other_library_versions_are_refused():
+    content = dict(describe(settings()).content)
+    content["made_with"] = {**content["made_with"], "numpy": "1.0"}
+    assert Manifest(content).dataset_id != describe(settings()).dataset_id
+    for load in (Renderer, Measurer):
+        with pytest.raises(RunError, match=r"has numpy \S+, not 1\.0"):
+            load(Manifest(content))

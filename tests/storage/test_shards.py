@@ -184,3 +184,14 @@ def test_unknown_columns_name_the_nearest(store):
         Dataset(store.url).read(["points_smle"])
     with pytest.raises(InputError, match="did you mean 'smile'"):
         Dataset(store.url).attribute("smle")
+
+
+def test_other_libraries_may_read_a_finished_dataset_but_not_go_on_with_half_of_one(tmp_path):
+    store, mine = Store(str(tmp_path)), manifest_of()
+    other = Manifest({**mine.content, "made_with": {"numpy": "1.0"}})
+    claim(store, other)
+    with pytest.raises(ConflictError, match=r"begun with other versions .*made_with.numpy"):
+        claim(store, mine)
+    for shard in range(other.shards):
+        store.create(other.receipt_file(shard), b"{}")
+    assert claim(store, mine).dataset_id == other.dataset_id
