@@ -9,9 +9,9 @@ decided who makes it, and what happens when a worker or a node is lost on the wa
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from jobs.cluster import plain_errors
@@ -24,6 +24,7 @@ from schemas.settings import EngineSettings
 from storage.manifest import Manifest
 
 MOST_LOSSES = 10  # of workers on one shard, after which the shard is given up
+BEGUN = 2.0  # seconds at a worker after which a shard counts as begun
 PATIENCE = 30.0  # seconds without a single worker before that is said
 STARVED = 5.0  # seconds without one in a stage before another stage makes room for it
 
@@ -46,6 +47,7 @@ class _Flight:
     pool: Pool
     worker: Worker
     images: Any = None  # the reference to what a generator makes, or an extractor reads
+    since: float = field(default_factory=time.monotonic)
 
 
 def stream(
@@ -71,7 +73,7 @@ class _Scheduler:
         self._todo = deque(shards)
         self._rendered: deque[tuple[int, Any]] = deque()  # shard and the reference to its images
         self._flights: dict[Any, _Flight] = {}
-        self._losses: Counter[int] = Counter()
+        self._losses: dict[int, float] = {}  # shard -> how often it was lost
         self._lost_in_a_row = 0
         split = is_split(engine)
         self._room = shards_in_flight(engine, manifest) if split else len(self._todo)
@@ -85,7 +87,7 @@ class _Scheduler:
         self._grow()
         self._first, self._last = self._pools[0], self._pools[-1]
         self._without = {id(pool): time.monotonic() for pool in self._pools}
-        self._said = time.monotonic()
+        self._said = self._made_room = time.monotonic()
 
     def _grow(self) -> None:
         """Ask for all workers once every stage has its least: none takes another's last CPU."""
@@ -146,10 +148,13 @@ class _Scheduler:
     def _answered(self, ref: Any, pool: Pool, worker: Worker) -> Iterator[Event]:
         """A worker was placed, or has loaded."""
         import ray
+        from ray.exceptions import RayError
 
         try:
             ray.get(ref)
-        except _lost() as error:
+        except RayError as error:
+            if not _is_loss(error):
+                raise
             yield from self._replace(pool, worker, error)
             return
         worker.ready, worker.placed = worker.placed, True
@@ -157,15 +162,18 @@ class _Scheduler:
 
     def _landed(self, ref: Any, flight: _Flight) -> Iterator[Event]:
         import ray
-        from ray.exceptions import ObjectLostError
+        from ray.exceptions import ObjectLostError, RayError
 
         flight.worker.load -= 1
         try:
             outcome: Outcome = ray.get(ref)
         except ObjectLostError:  # with the node that held the images
-            self._todo.appendleft(flight.shard)
+            yield Event("said", text=f"shard {flight.shard}: its images were lost", lost=True)
+            yield from self._again(replace(flight, images=None))
             return
-        except _lost() as error:
+        except RayError as error:
+            if not _is_loss(error):
+                raise
             yield from self._replace(flight.pool, flight.worker, error)
             yield from self._again(flight)
             return
@@ -180,9 +188,13 @@ class _Scheduler:
 
     def _again(self, flight: _Flight) -> Iterator[Event]:
         """Give a shard whose worker was lost to another."""
-        self._losses[flight.shard] += 1
-        if self._losses[flight.shard] >= MOST_LOSSES:
-            failure = f"its workers were lost {MOST_LOSSES} times"
+        # a shard that was hardly begun was given to a worker that was gone already, perhaps with
+        # many others of its node
+        begun = time.monotonic() - flight.since > BEGUN
+        losses = self._losses.get(flight.shard, 0.0) + (1.0 if begun else 0.05)
+        self._losses[flight.shard] = losses
+        if losses >= MOST_LOSSES:
+            failure = "its workers, or the nodes with its images, were lost again and again"
             yield Event("finished", Outcome(flight.shard, failure=failure))
         elif flight.pool is self._last and flight.images is not None:
             self._rendered.appendleft((flight.shard, flight.images))
@@ -213,7 +225,8 @@ class _Scheduler:
                 self._without[id(pool)] = now
                 continue
             missing = now - self._without[id(pool)]
-            if missing > STARVED and not self._flights:
+            if min(missing, now - self._made_room) > STARVED and not self._flights:
+                self._made_room = now
                 self._make_room(pool)
             if missing > PATIENCE and now - self._said > PATIENCE:
                 self._said = now
@@ -222,21 +235,29 @@ class _Scheduler:
                 yield Event("said", text=f"{text} ({asked})")
 
     def _make_room(self, starved: Pool) -> None:
-        """End a worker of a stage that has more than it must; one that holds no room first."""
+        """End a worker of a stage that has more than it must; one that holds no room first.
+
+        Only where it holds what the starved stage waits for: ending CPU workers makes no GPU free.
+        """
+        scarce = "GPU" if starved.need.gpus else "CPU"
         for pool in self._pools:
-            if pool is not starved and len(pool.workers) > pool.need.least:
+            holds = pool.need.resources[scarce] > 0
+            if pool is not starved and holds and len(pool.workers) > pool.need.least:
                 unplaced = [worker for worker in pool.workers if not worker.placed]
                 pool.drop((unplaced or pool.workers)[-1])
                 return
 
 
-def _lost() -> tuple[type[BaseException], ...]:
-    """What Ray raises where a worker or its node is gone."""
+def _is_loss(error: BaseException) -> bool:
+    """Whether Ray's error says that a worker or its node is gone, or cannot start its process."""
     from ray.exceptions import (
         NodeDiedError,
         OutOfMemoryError,
         RayActorError,
+        RayTaskError,
         WorkerCrashedError,
     )
 
-    return (RayActorError, NodeDiedError, WorkerCrashedError, OutOfMemoryError)
+    if isinstance(error, RayTaskError):
+        return isinstance(error.cause, LostWorkerError | OSError)
+    return isinstance(error, RayActorError | NodeDiedError | WorkerCrashedError | OutOfMemoryError)

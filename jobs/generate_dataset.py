@@ -42,19 +42,21 @@ def dataset_url(settings: RunSettings) -> str:
 
 
 def prepare(settings: RunSettings, manifest: Manifest) -> tuple[Manifest, list[int]]:
-    """Check the target before any work and put the manifest there.
+    """Check the target before any work; nothing is put there yet.
 
     Returns:
-        The manifest that stands there, and the shards that are missing.
+        The manifest that stands there or will, and the shards that are missing.
 
     Raises:
         InputError: the target holds another run's dataset, or cannot be written.
         CorruptDataError: a receipt there is damaged.
     """
     refuse_relative("out", settings.out)
+    if is_split(settings.engine):
+        shards_in_flight(settings.engine, manifest)
     store = Store(absolute(dataset_url(settings)))
     try:
-        manifest = claim(store, manifest)
+        manifest = claim(store, manifest, write=False)
     except CorruptDataError:
         raise
     except StorageError as error:
@@ -99,10 +101,28 @@ def open_complete(settings: RunSettings) -> Dataset:
     return dataset
 
 
+def check_run(engine: EngineSettings, manifest: Manifest) -> None:
+    """Refuse what the running Ray can never do, before anything is touched.
+
+    Raises:
+        InputError: a stage can never be placed, or the object store cannot hold one shard.
+    """
+    check_placement(stage_needs(engine), engine)
+    if is_split(engine):
+        shards_in_flight(engine, manifest)
+
+
 def make_shards(
-    url: str, manifest: Manifest, missing: Sequence[int], engine: EngineSettings
+    url: str,
+    manifest: Manifest,
+    missing: Sequence[int],
+    engine: EngineSettings,
+    judge: bool = True,
 ) -> None:
     """Make the missing shards of the dataset at an absolute URL on the running Ray.
+
+    Args:
+        judge: stop where more fails than engine.max_failed allows.
 
     Raises:
         InputError: the cluster can never place a stage, or the object store cannot hold the
@@ -110,15 +130,15 @@ def make_shards(
         RunError: shards could not be made, or too many rows failed.
     """
     store = Store(url)
-    check_placement(stage_needs(engine), engine)
-    if is_split(engine):
-        shards_in_flight(engine, manifest)
+    check_run(engine, manifest)
+    claim(store, manifest)
     parts = [stage for stage in (RENDER, MEASURE) if is_split(engine)]
     total = sum(len(manifest.rows(shard)) for shard in missing)
-    waiting = set(quarantined(store, manifest))
+    poison = set(quarantined(store, manifest))
     with Progress("generate", total, "images", parts=parts) as progress:
         order = _order(store, missing, progress)
-        ledger = Ledger(store, manifest, engine, total, waiting, progress)
+        order.sort(key=poison.__contains__)  # what failed before comes last
+        ledger = Ledger(store, manifest, engine, total, poison, progress, judge)
         with _recorded(ledger):
             for event in stream(manifest, url, order, engine):
                 ledger.take(event)

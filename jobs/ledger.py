@@ -20,6 +20,7 @@ from storage.runs import BEAT, RunRecord
 from storage.shards import Receipt, read_shard
 
 ENOUGH = 100  # rows after which the share of failures is judged
+FEW = 3  # shards that cannot be made before their share is judged
 QUIET = frozenset({"ok", "not_measured"})  # statuses that are nobody's reject
 
 
@@ -29,6 +30,7 @@ class Ledger:
     Args:
         rows: that the run is to make.
         quarantined: shards that earlier runs could not make.
+        judge: stop the run where too much fails.
     """
 
     def __init__(
@@ -39,13 +41,15 @@ class Ledger:
         rows: int,
         quarantined: set[int],
         progress: Progress,
+        judge: bool = True,
     ):
         self._store, self._manifest, self._engine = store, manifest, engine
-        self._total, self._quarantined = rows, quarantined
+        self._total, self._quarantined, self._judging = rows, quarantined, judge
         self._progress, self._metrics = progress, Metrics(manifest.dataset_id)
         self.record = RunRecord(manifest.dataset_id, engine.model_dump())
         self.failures: dict[int, str] = {}  # shard -> reason
         self._failed: Counter[str] = Counter()  # extractor -> rows that say something of its code
+        self._done = self._shards = 0  # rows and shards that are committed, by whomever
         self._clock = self._saved = time.monotonic()
         self.record.save(store)
 
@@ -116,11 +120,21 @@ class Ledger:
         else:
             if outcome.shard in self._quarantined:
                 release(self._store, outcome.shard)
-            self._keep(receipt, noted)
-        self._judge(receipt)
+            self._keep(receipt, noted, made=bool(outcome.seconds))
+        if self._judging:
+            self._judge_shards()
+            self._judge_rows(receipt)
 
-    def _keep(self, receipt: Receipt, noted: dict[str, int]) -> None:
+    def _keep(self, receipt: Receipt, noted: dict[str, int], made: bool) -> None:
+        """Count a finished shard; where another run made it, only towards the end of this one."""
         record = self.record
+        self._done += receipt.rows
+        self._shards += 1
+        for extractor, counts in receipt.statuses.items():
+            self._failed[extractor] += sum(counts.get(status, 0) for status in FAILURES)
+        self._progress.advance(receipt.rows, noted)
+        if not made:
+            return
         if record.seconds_to_first_shard is None:
             record.seconds_to_first_shard = round(time.monotonic() - self._clock, 3)
         record.shards += 1
@@ -128,28 +142,34 @@ class Ledger:
         record.bytes += receipt.bytes
         for reason, count in noted.items():
             record.rejects[reason] = record.rejects.get(reason, 0) + count
-        for extractor, counts in receipt.statuses.items():
-            self._failed[extractor] += sum(counts.get(status, 0) for status in FAILURES)
-        self._progress.advance(receipt.rows, noted)
 
     def _give_up(self, outcome: Outcome) -> None:
         rows = len(self._manifest.rows(outcome.shard))
         quarantine(self._store, self._manifest, outcome.shard, outcome.failure)
         self.failures[outcome.shard] = outcome.failure
         self.record.quarantined += 1
-        for extractor in self._manifest.extractors:
-            self._failed[extractor["name"]] += rows
         self._progress.say(f"shard {outcome.shard} is quarantined: {outcome.failure}")
         self._progress.advance(rows, {"quarantined": rows})
 
-    def _judge(self, receipt: Receipt | None) -> None:
-        """Stop a run that mostly fails."""
-        seen = self._progress.done
+    def _judge_shards(self) -> None:
+        """Stop a run whose generator mostly fails; a few shards are only quarantined."""
+        lost, seen = len(self.failures), len(self.failures) + self._shards
+        if lost >= FEW and lost > self._engine.max_failed * seen:
+            raise RunError(
+                f"generate: {lost} of {seen} shards could not be made, more than engine.max_failed "
+                f"{self._engine.max_failed:g} allows; shard {min(self.failures)}: "
+                f"{self.failures[min(self.failures)]}. Mend that, or allow more; what is done "
+                "stays done."
+            )
+
+    def _judge_rows(self, receipt: Receipt | None) -> None:
+        """Stop a run whose extractors mostly fail."""
+        seen = self._done
         extractor, failed = self._failed.most_common(1)[0] if self._failed else ("", 0)
         allowed = self._engine.max_failed * max(seen, min(self._total, ENOUGH))
         if failed <= allowed + 1e-9:  # 0.29 of 100 is 28.999...
             return
-        reason = next(iter(self.failures.values()), "")
+        reason = "unknown"
         if receipt is not None and any(receipt.statuses[extractor].get(s) for s in FAILURES):
             reason = self._reason(receipt, extractor)
         raise RunError(

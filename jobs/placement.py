@@ -123,11 +123,7 @@ def check_placement(needs: Sequence[Need], engine: EngineSettings) -> None:
                 "Ask for less, or add nodes."
             )
     total = {name: sum(n.least * n.resources[name] for n in needs) for name in ("CPU", "GPU")}
-    room = {
-        name: sum(node.most * node.resources.get(name, 0) for node in [*nodes, *addable])
-        for name in total
-    }
-    if not _covers(room, total):
+    if not _all_fit([*nodes, *addable], needs):
         parts = ", ".join(f"{n.least} x {n.stage} ({_said(n.resources)})" for n in needs)
         raise InputError(
             f"engine: {parts} ask for {_said(total)} at once, more than there is ({shown}). "
@@ -178,6 +174,21 @@ def _fits(room: Mapping[str, float], need: Need) -> int:
     elif need.gpus:
         counts.append(int(room.get("GPU", 0) / need.gpus + 1e-9))
     return min(counts, default=need.most)
+
+
+def _all_fit(nodes: Sequence[Node], needs: Sequence[Need]) -> bool:
+    """Whether the least of every stage can be placed at once, the hungriest first."""
+    actors = sum(need.least for need in needs)
+    rooms = [dict(node.resources) for node in nodes for _ in range(min(node.most, actors))]
+    rooms.sort(key=lambda room: room.get("GPU", 0))  # GPUs are kept for those who need them
+    for need in sorted(needs, key=lambda need: (need.gpus, need.cpus), reverse=True):
+        for _ in range(need.least):
+            room = next((room for room in rooms if _covers(room, need.resources)), None)
+            if room is None:
+                return False
+            for name, amount in need.resources.items():
+                room[name] = room.get(name, 0) - amount
+    return True
 
 
 def _covers(room: Mapping[str, float], asked: Mapping[str, float]) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from jobs.cluster import ray_session
-from jobs.generate_dataset import make_shards, refuse_relative
+from jobs.generate_dataset import check_run, make_shards, refuse_relative
 from jobs.progress import Progress
 from mining.extractors.base import FAILURES
 from mining.sampling import Measurer, Renderer
@@ -16,7 +16,7 @@ from schemas.settings import EngineSettings
 from storage.files import Store, absolute
 from storage.manifest import NAME, Manifest
 from storage.runs import FRESH, going_on
-from storage.shards import finished
+from storage.shards import read_receipt
 from storage.verify import Findings, Problem, readable_manifest, verify
 
 ASIDE = ".broken"  # keeps what was moved; readers never look there
@@ -65,7 +65,8 @@ def repair(url: str, engine: EngineSettings, failed: bool = False) -> Repair:
     _refuse_beside_a_run(store)
     before = verify_dataset(url)
     aside = f"{ASIDE}/{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
-    wanted = sorted({*before.broken, *(with_failures(store) if failed else ())})
+    whole = with_failures(store, before.broken) if failed else []
+    wanted = sorted({*before.broken, *whole})
     if not wanted:
         return Repair((), (), aside, before)
     for found in before.problems:
@@ -79,19 +80,40 @@ def repair(url: str, engine: EngineSettings, failed: bool = False) -> Repair:
     for load in (Renderer, Measurer):
         load(manifest)  # refuses other versions, before anything is moved
     with ray_session(engine):
-        moved = move_aside(store, manifest, wanted, aside)
-        make_shards(url, manifest, wanted, engine)
+        check_run(engine, manifest)
+        _refuse_beside_a_run(store)  # the check may have taken hours
+        moved = move_aside(store, manifest, standing(before.problems, whole), aside)
+        try:
+            make_shards(url, manifest, wanted, engine, judge=False)
+        finally:
+            put_back(store, manifest, whole, aside)
     return Repair(tuple(wanted), tuple(moved), aside, verify_dataset(url))
 
 
-def with_failures(store: Store) -> list[int]:
-    """The finished shards with rows whose status says something of the code, not the image."""
-    receipts = finished(store, readable_manifest(store))
-    return [
-        shard
-        for shard, receipt in receipts.items()
-        if any(FAILURES & set(counts) for counts in receipt.statuses.values())
-    ]
+def with_failures(store: Store, broken: Sequence[int]) -> list[int]:
+    """The whole shards with rows whose status says something of the code, not the image."""
+    manifest = readable_manifest(store)
+    found = []
+    for shard in sorted(set(range(manifest.shards)) - set(broken)):
+        receipt = read_receipt(store, manifest, shard)
+        if any(FAILURES & set(counts) for counts in receipt.statuses.values()):
+            found.append(shard)
+    return found
+
+
+def standing(problems: Sequence[Problem], whole: Sequence[int]) -> list[int]:
+    """The shards of which there is something to move: who makes a missing one now owns it."""
+    there = {p.shard for p in problems if p.shard is not None and not p.unmade}
+    return sorted({*there, *whole})
+
+
+def put_back(store: Store, manifest: Manifest, shards: Sequence[int], aside: str) -> None:
+    """Of shards that were whole, put back what was not made again before the repair ended."""
+    for shard in shards:
+        names = (manifest.shard_file(shard), manifest.receipt_file(shard))
+        if not any(store.exists(name) for name in names):
+            for name in names:  # the receipt last
+                store.move(f"{aside}/{name}", name)
 
 
 def _refuse_beside_a_run(store: Store) -> None:

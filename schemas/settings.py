@@ -95,7 +95,7 @@ class EngineSettings(Part):
     autoscaled_nodes: dict[str, Annotated[float, Field(ge=0)]] = {}
     """what a node has that the cluster's autoscaler may add, such as {CPU: 15, GPU: 1}; read from
     the cluster itself where `ray up` made it"""
-    timeout: float = Field(300.0, gt=0)
+    timeout: float = Field(300.0, gt=0, le=7 * 86400)
     """seconds that one batch may take before its process counts as hanging and is ended"""
     attempts: int = Field(3, ge=1)
     """how often a shard is tried that cannot be made, before it is quarantined"""

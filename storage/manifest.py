@@ -112,8 +112,11 @@ def load(store: Store) -> Manifest:
     return Manifest.from_bytes(store.read(NAME), store.path(NAME))
 
 
-def claim(store: Store, manifest: Manifest) -> Manifest:
+def claim(store: Store, manifest: Manifest, write: bool = True) -> Manifest:
     """Put the manifest into an empty store, or check that the same one stands there.
+
+    Args:
+        write: False only looks whether it could be put there.
 
     Returns:
         The manifest that stands. A finished dataset may have been made with other versions of
@@ -132,6 +135,8 @@ def claim(store: Store, manifest: Manifest) -> Manifest:
                 "choose an empty folder. Nothing was changed."
             )
         store.check_writable()
+        if not write:
+            return manifest
         store.create(NAME, manifest.to_bytes())
     standing = Manifest.from_bytes(store.read(NAME), store.path(NAME))
     if standing.to_bytes() == manifest.to_bytes():

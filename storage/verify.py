@@ -30,6 +30,7 @@ class Problem:
     shard: int | None  # None where no shard owns the file
     file: str
     what: str
+    unmade: bool = False  # there is nothing of the shard at all
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ def _check_shard(
 ) -> list[Problem]:
     file, receipt_file = manifest.shard_file(shard), manifest.receipt_file(shard)
     if file not in present and receipt_file not in present:
-        return [Problem(shard, receipt_file, UNMADE)]
+        return [Problem(shard, receipt_file, UNMADE, unmade=True)]
     problems: list[Problem] = []
     receipt = None
     try:

@@ -5,6 +5,7 @@ Started by `supervisor.py` as `python -m jobs.isolation.process FD`, FD being it
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import os
 import signal
@@ -12,7 +13,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from typing import TypeVar
 
@@ -62,15 +63,16 @@ class Process:
         if self._renderer is not None:
             made = self._standing(task.shard)
             if made is not None:  # another run was faster
-                self._connection.send(Receipted(made.to_bytes()))
+                self._tell(Receipted(made.to_bytes()))
                 return
         table = self._rendered(task.shard, images)
         if self._measurer is None:
             sink = pa.BufferOutputStream()
             with pa.ipc.new_stream(sink, table.schema) as writer:
                 writer.write_table(table)
-            self._connection.send(Rendered())
-            self._connection.send_bytes(sink.getvalue())
+            self._tell(Rendered())
+            with _there():
+                self._connection.send_bytes(sink.getvalue())
             return
         table = self._timed(MEASURE, lambda: self._measured(table, task.plan))
         receipt = self._timed(
@@ -79,7 +81,7 @@ class Process:
                 COMMIT, lambda: commit(self._store, self._manifest, task.shard, table)
             ),
         )
-        self._connection.send(Receipted(receipt.to_bytes()))
+        self._tell(Receipted(receipt.to_bytes()))
 
     def _standing(self, shard: int) -> Receipt | None:
         """The receipt of a shard that somebody has made; None where nobody has."""
@@ -123,7 +125,7 @@ class Process:
                     )
                 else:
                     done = self._measurer.measure(images[rows])
-                self._connection.send(Measured(batch, done))
+                self._tell(Measured(batch, done))
             parts.append(done)
         self._at(At(COMMIT))
         return self._measurer.fill(table, parts)
@@ -145,13 +147,29 @@ class Process:
     def _timed(self, stage: str, work: Callable[[], Result]) -> Result:
         start = time.monotonic()
         result = work()
-        self._connection.send(Passed(stage, time.monotonic() - start))
+        self._tell(Passed(stage, time.monotonic() - start))
         return result
+
+    def _tell(self, message: object) -> None:
+        with _there():
+            self._connection.send(message)
 
     def _at(self, place: At) -> None:
         # should the watcher be gone as well, a hanging process ends itself, even in native code
         faulthandler.dump_traceback_later(2 * self._setup.timeout + 60, exit=True)
-        self._connection.send(place)
+        self._tell(place)
+
+
+class _Gone(BaseException):
+    """The watcher is gone; no `except Exception` is to take that for the work's own failure."""
+
+
+@contextlib.contextmanager
+def _there() -> Iterator[None]:
+    try:
+        yield
+    except (BrokenPipeError, ConnectionResetError) as error:
+        raise _Gone from error
 
 
 def serve(connection: Connection) -> None:
@@ -173,8 +191,6 @@ def serve(connection: Connection) -> None:
             process.make(task, images)
         except LodeError as error:
             connection.send(Refused(type(error).__name__, str(error)))
-        except (BrokenPipeError, ConnectionResetError):
-            raise  # nobody is there to be told
         except Exception as error:
             traceback.print_exc()
             connection.send(Raised(first_line(error)))
@@ -194,8 +210,8 @@ def main(argv: list[str]) -> int:
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
     try:
         serve(Connection(int(argv[0])))
-    except (EOFError, BrokenPipeError, ConnectionResetError):
-        return 0  # the watcher is done
+    except (_Gone, EOFError, BrokenPipeError, ConnectionResetError):
+        return 0
     return 0
 
 

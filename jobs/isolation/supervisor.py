@@ -7,10 +7,13 @@ extractor that end it again get a status instead of values.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, Pipe
 
@@ -37,6 +40,8 @@ from storage.shards import Receipt
 
 LOADING = 900.0  # seconds that loading a generator and its extractors may take
 START_TRIES = 3
+# what people, service managers and the kernel end processes with
+OUTSIDE = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 MOST_KILLS = 10  # from outside while one shard is rendered or committed
 
 
@@ -111,7 +116,8 @@ class Supervisor:
             self._connection.close()
         if self._process is not None:
             self._process.kill()
-            self._process.wait()
+            with contextlib.suppress(subprocess.TimeoutExpired):  # stuck in the kernel
+                self._process.wait(timeout=30)
         self._process = self._connection = None
 
     @property
@@ -181,33 +187,50 @@ class Supervisor:
 
     def _send(self, message: object) -> None:
         assert self._connection is not None
-        try:
+        with self._in_time(At(START)):
             self._connection.send(message)
-        except OSError:
-            raise self._death(At(START)) from None
 
     def _send_bytes(self, data: bytes | memoryview) -> None:
         assert self._connection is not None
-        try:
+        with self._in_time(At(START)):
             self._connection.send_bytes(memoryview(data).cast("B"))
-        except OSError:
-            raise self._death(At(START)) from None
 
     def _receive(self, place: At, timeout: float) -> object:
         assert self._connection is not None
         try:
             if not self._connection.poll(timeout):
                 raise _Lost(place, TIMEOUT, f"no answer in {timeout:g} s")
-            return self._connection.recv()
-        except (EOFError, OSError):
+        except OSError:
             raise self._death(place) from None
+        with self._in_time(place):
+            return self._connection.recv()
 
     def _receive_bytes(self, place: At) -> bytes:
         assert self._connection is not None
-        try:
+        with self._in_time(place):
             return self._connection.recv_bytes()
+
+    @contextlib.contextmanager
+    def _in_time(self, place: At) -> Iterator[None]:
+        """A message is passed on within the timeout, or the process is ended."""
+        assert self._process is not None
+        late = threading.Event()
+        process, timeout = self._process, self._setup.timeout
+
+        def end() -> None:
+            late.set()
+            process.kill()
+
+        timer = threading.Timer(timeout, end)
+        timer.start()
+        try:
+            yield
         except (EOFError, OSError):
+            if late.is_set():
+                raise _Lost(place, TIMEOUT, f"no answer in {timeout:g} s") from None
             raise self._death(place) from None
+        finally:
+            timer.cancel()
 
     def _death(self, place: At) -> _Lost:
         """What ended the process that no longer answers."""
@@ -220,7 +243,7 @@ class Supervisor:
             return _Lost(place, CRASHED, f"the process ended with status {status}")
         names = {number.value: number.name for number in signal.Signals}
         name = names.get(-status, f"signal {-status}")
-        return _Lost(place, CRASHED, f"the process was ended by {name}", -status == signal.SIGKILL)
+        return _Lost(place, CRASHED, f"the process was ended by {name}", -status in OUTSIDE)
 
 
 def learn(plan: Plan, place: At, status: str, reason: str, killed: bool) -> None:

@@ -111,7 +111,7 @@ def test_a_worker_that_always_dies_ends_the_run_instead_of_trying_for_ever(
     done = generate(with_extractor(tiny, {}), tmp_path / "out", environment)
     assert done.returncode == 1
     *before, last = done.stderr.splitlines()
-    assert last.startswith("error: generate: 20 of 20 rows failed")
+    assert last.startswith("error: generate: 3 of 3 shards could not be made")
     assert "the process ended with status 1" in last
     assert "Traceback" not in done.stderr
 

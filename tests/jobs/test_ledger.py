@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import example, given
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from jobs.engine import Event
 from jobs.isolation.supervisor import Outcome
-from jobs.ledger import ENOUGH, Ledger, rejects
+from jobs.ledger import ENOUGH, FEW, Ledger, rejects
 from jobs.progress import Progress
 from schemas.errors import RunError
 from schemas.settings import EngineSettings
@@ -46,15 +47,21 @@ def receipt(manifest: Manifest, shard: int, **statuses: dict[str, int]) -> Recei
 
 
 def finished(made: Receipt, **rest) -> Event:
-    return Event("finished", Outcome(made.shard, receipt=made, **rest))
+    given = {"seconds": {"render": 0.5}, **rest}
+    return Event("finished", Outcome(made.shard, receipt=made, **given))
 
 
 def ledger(
-    store: Store, manifest: Manifest, total: int, known: Sequence[int] = (), **engine
+    store: Store,
+    manifest: Manifest,
+    total: int,
+    known: Sequence[int] = (),
+    judge: bool = True,
+    **engine,
 ) -> Ledger:
     progress = Progress("generate", total, "images", interval=1e9)
     settings = EngineSettings.model_validate(engine)
-    return Ledger(store, manifest, settings, total, set(known), progress)
+    return Ledger(store, manifest, settings, total, set(known), progress, judge)
 
 
 @pytest.fixture(scope="module")
@@ -151,11 +158,31 @@ def test_what_stops_a_run_is_said_with_its_share_and_reason(store):
     assert "its shard cannot be read" in told  # the reason stands in the shard, which is not there
 
 
-def test_quarantined_rows_stop_a_run_with_the_reason_of_their_shard(store):
+def test_a_few_quarantined_shards_stop_nothing_and_many_do(store):
     manifest = manifest_of(1000)
-    with pytest.raises(RunError, match=r"20 of 20 rows failed.*one of them: it hangs\."):
-        ledger(store, manifest, 1000).take(Event("finished", Outcome(0, failure="it hangs")))
-    assert quarantined(store, manifest) == {0: "it hangs"}
+    book = ledger(store, manifest, 1000)
+    for shard in (4, 2):
+        book.take(Event("finished", Outcome(shard, failure="it hangs")))
+    with pytest.raises(RunError, match=r"3 of 3 shards could not be made.*shard 2: it hangs\."):
+        book.take(Event("finished", Outcome(9, failure="it crashes")))
+    assert quarantined(store, manifest) == {2: "it hangs", 4: "it hangs", 9: "it crashes"}
+
+
+def test_a_repair_is_not_judged(store):
+    manifest = manifest_of(1000)
+    book = ledger(store, manifest, 1000, judge=False)
+    for shard in range(10):
+        book.take(Event("finished", Outcome(shard, failure="it hangs")))
+        book.take(finished(receipt(manifest, shard + 10, dlib={"failed": 20})))
+    assert len(book.failures) == 10
+
+
+def test_what_another_run_made_is_no_work_of_this_one(store):
+    manifest = manifest_of(1000)
+    book = ledger(store, manifest, 1000)
+    made = finished(receipt(manifest, 0)).outcome
+    book.take(Event("finished", replace(made, seconds={})))
+    assert (book.record.rows, book.record.shards, book.record.bytes) == (0, 0, 0)
 
 
 shards = st.lists(
@@ -182,18 +209,22 @@ shards = st.lists(
 def test_a_run_is_stopped_once_more_fail_than_it_allows(scratch, outcomes, share, total):
     manifest = manifest_of(240)
     book = ledger(scratch, manifest, total, max_failed=share)
-    failed = dict.fromkeys(NAMES, 0)
+    failed, given_up = dict.fromkeys(NAMES, 0), 0
     for shard, counts in enumerate(outcomes):
         if counts is None:
             event = Event("finished", Outcome(shard, failure="why"))
-            lost = dict.fromkeys(NAMES, 20)
+            given_up += 1
         else:
             failures, crashes, faceless, late = counts
             of_dlib = {"failed": failures, "crashed": crashes, "no_face": faceless}
             event = finished(receipt(manifest, shard, dlib=of_dlib, geometry={"timeout": late}))
             lost = {"dlib": failures + crashes, "geometry": late}
-        failed = {name: failed[name] + lost[name] for name in NAMES}
-        seen = 20 * (shard + 1)
+            failed = {name: failed[name] + lost[name] for name in NAMES}
+        if given_up >= FEW and given_up > share * (shard + 1):
+            with pytest.raises(RunError, match=f"{given_up} of {shard + 1} shards"):
+                book.take(event)
+            return
+        seen = 20 * (shard + 1 - given_up)
         if max(failed.values()) > share * max(seen, min(total, ENOUGH)):
             with pytest.raises(RunError, match=f"{max(failed.values())} of {seen} rows failed"):
                 book.take(event)
