@@ -6,6 +6,7 @@ import contextlib
 import math
 import os
 import re
+import signal
 import socket
 import sys
 import threading
@@ -56,11 +57,25 @@ def ray_session(engine: EngineSettings) -> Iterator[None]:
             )
         raise RunError(f"Ray could not be started or joined: {said}{hint}") from error
     try:
+        _stop_on_sigterm()
         quiet_stdout: Any = _WithoutRay(sys.stdout)
         with contextlib.redirect_stdout(quiet_stdout):
             yield
     finally:
         ray.shutdown()
+
+
+def _stop_on_sigterm() -> None:
+    """End on SIGTERM, as `kill` and `ray job stop` send it, as on Ctrl-C.
+
+    Ray's own handler prints a stack and aborts.
+    """
+
+    def stop(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, stop)
 
 
 class _WithoutRay:

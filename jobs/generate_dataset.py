@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -154,8 +155,9 @@ def _order(store: Store, missing: Sequence[int], progress: Progress) -> list[int
     others = going_on(store)
     if not others:
         return list(missing)
-    names = ", ".join(other.run_id for other in others)
-    progress.say(f"run {names} is making this dataset too: helping with what it has not begun.")
+    now = time.time()
+    heard = ", ".join(f"{run.run_id} (heard {now - run.updated:.0f} s ago)" for run in others)
+    progress.say(f"run {heard} is making this dataset too: helping with what it has not begun.")
     return random.sample(missing, len(missing))
 
 

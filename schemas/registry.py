@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
+import re
 import traceback
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -119,6 +120,27 @@ def build(kind: str, name: str, registry: Registry, options: Mapping[str, Any]) 
         if name in registry:  # a bug of ours
             raise
         raise InputError(f"{who} cannot be made: {_cause(error)}") from error
+
+
+def check_protocol(kind: str, name: str, made: Any, protocol: type, where: str) -> None:
+    """Refuse an object that lacks what its protocol asks for, or has no fingerprint.
+
+    Raises:
+        InputError: names what is missing, and the file that says what it is.
+    """
+    asked = [*protocol.__annotations__, *(n for n in vars(protocol) if not n.startswith("_"))]
+    missing = [attribute for attribute in asked if not hasattr(made, attribute)]
+    candidate: object = made
+    if "__call__" in vars(protocol) and not callable(candidate):
+        missing.append("__call__")
+    if missing:
+        raise InputError(f"{kind} {name!r} lacks {', '.join(missing)}; see {where}.")
+    said = made.fingerprint()
+    if not isinstance(said, str) or not re.fullmatch("[0-9a-f]{64}", said):
+        raise InputError(
+            f"{kind} {name!r} has the fingerprint {said!r}; expected 64 hexadecimal digits, a "
+            f"SHA-256 of what decides its results; see {where}."
+        )
 
 
 def _parameters(who: str, make: Callable[..., Any]) -> dict[str, bool]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from mining.extractors.base import Extractor
 from schemas.errors import InputError
-from schemas.registry import Registry, build
+from schemas.registry import Registry, build, check_protocol
 
 EXTRACTORS: Registry = {
     # name: (module:class, pip extra that it needs)
@@ -25,6 +25,7 @@ def make_extractors(settings: Mapping[str, Mapping[str, Any]]) -> list[Extractor
     made: list[Extractor] = []
     for name, options in settings.items():
         extractor: Extractor = build("extractor", name, EXTRACTORS, options)
+        check_protocol("extractor", name, extractor, Extractor, "mining/extractors/base.py")
         missing = set(extractor.needs) - {earlier.name for earlier in made}
         if missing:
             raise InputError(

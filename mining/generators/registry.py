@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mining.generators.base import Generator
-from schemas.registry import Registry, build
+from schemas.registry import Registry, build, check_protocol
 
 GENERATORS: Registry = {
     # name: (module:class, pip extra that it needs)
@@ -14,5 +14,11 @@ GENERATORS: Registry = {
 
 
 def make_generator(name: str, **settings: Any) -> Generator:
-    """Load the generator `name` with its settings."""
-    return build("generator", name, GENERATORS, settings)
+    """Load the generator `name` with its settings.
+
+    Raises:
+        InputError: the name or an option is unknown, or it does not fit the protocol.
+    """
+    made: Generator = build("generator", name, GENERATORS, settings)
+    check_protocol("generator", name, made, Generator, "mining/generators/base.py")
+    return made

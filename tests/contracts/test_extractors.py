@@ -11,6 +11,8 @@ from mining.extractors.base import MEASURED, Extractor, measure
 from mining.extractors.registry import EXTRACTORS, make_extractors
 from mining.generators.registry import make_generator
 from schemas.errors import InputError
+from tests.examples import points
+from tests.examples.points import PointsExtractor
 
 EXAMPLE = "tests.examples.points:PointsExtractor"
 CHAINS = {"dlib": {"dlib": {}}, "geometry": {"dlib": {}, "geometry": {}}, EXAMPLE: {EXAMPLE: {}}}
@@ -83,3 +85,30 @@ def test_floats_and_grey_images_are_refused(chain, images):
 def test_an_extractor_before_what_it_needs_is_refused():
     with pytest.raises(InputError, match="'geometry' needs dlib before it"):
         make_extractors({"geometry": {}, "dlib": {}})
+
+
+class Bare:
+    """What a first try looks like."""
+
+    def __call__(self, images, earlier):
+        return None
+
+
+class Vague(PointsExtractor):
+    """Its fingerprint is none."""
+
+    def fingerprint(self):
+        return "1"
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        (Bare, "lacks name, columns, needs, licence, fingerprint; see mining/extractors/base.py"),
+        (Vague, "has the fingerprint '1'; expected 64 hexadecimal digits"),
+    ],
+)
+def test_a_class_that_does_not_fit_the_protocol_is_refused(kind, said, monkeypatch):
+    monkeypatch.setattr(points, kind.__name__, kind, raising=False)
+    with pytest.raises(InputError, match=said):
+        make_extractors({f"tests.examples.points:{kind.__name__}": {}})

@@ -41,7 +41,7 @@ def test_a_driver_that_comes_later_says_that_it_helps(start, undisturbed, tmp_pa
             assert one.end() == 0, one.said
             assert other.end() == 0, other.said
     first = json.loads(other.said.splitlines()[0])
-    assert "is making this dataset too: helping" in first["text"], other.said
+    assert " s ago) is making this dataset too: helping" in first["text"], other.said
     assert "helping" not in one.said
     undisturbed.check(out)
     assert not reader.violations, reader.violations[:5]
