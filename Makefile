@@ -23,7 +23,7 @@ slow: $(READY_DEV)
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
 faults: $(READY_DEV)
-	$(BIN)/python -m pytest -m faults tests/faults $(ARGS)
+	$(BIN)/python -m pytest -m "not gpu" tests/faults $(ARGS)
 
 lint: $(READY_DEV)
 	$(BIN)/ruff format --check .

@@ -257,6 +257,7 @@ def test_what_can_be_mended_is_made_by_a_rerun_and_by_repair(scene, storm, undis
     assert [run.state for run in runs(Store(str(folder)))] == ["failed", "done", "done"]
 
 
+@pytest.mark.slow
 def test_split_stages_lose_the_same_rows(scene, undisturbed):
     struck = {row: said for row, said in scene.struck.items() if said[0] != "timeout"}
     scene.arm("aborts raises")

@@ -64,7 +64,7 @@ def nodes(authentic, tmp_path) -> Iterator[Nodes]:
         yield Nodes(run)
 
 
-@pytest.mark.parametrize("stages", ["fused", "split"])
+@pytest.mark.parametrize("stages", [pytest.param("fused", marks=pytest.mark.slow), "split"])
 def test_a_run_goes_on_when_a_node_is_lost_and_another_comes(
     stages, nodes, authentic, start, undisturbed, tmp_path
 ):

@@ -99,6 +99,7 @@ def test_an_object_store_that_loses_requests_and_answers_gets_the_same_bytes(
     assert digests(server, "flaky") == plain_digests(tiny, tmp_path / "plain")
 
 
+@pytest.mark.slow
 def test_a_driver_killed_while_requests_are_lost_and_run_again_gives_the_same_bytes(
     tiny, start_at, tmp_path, server
 ):

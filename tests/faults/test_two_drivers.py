@@ -29,6 +29,7 @@ def test_two_drivers_started_at_once_leave_the_bytes_of_one(start, undisturbed, 
     assert sum(record.shards for record in records) >= SHARDS
 
 
+@pytest.mark.slow
 def test_a_driver_that_comes_later_says_that_it_helps(start, undisturbed, tmp_path):
     out = tmp_path / "out"
     with watched(out) as reader, running(start(out, "--engine.workers", "1")) as one:

@@ -91,6 +91,7 @@ def test_a_mistake_fails_the_job_with_its_one_line(head, tiny):
     assert "exit code 2" in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_a_job_that_is_stopped_goes_on_when_it_is_submitted_again(
     head, tiny, tmp_path, environment
 ):
