@@ -137,8 +137,7 @@ def make_shards(
     total = sum(len(manifest.rows(shard)) for shard in missing)
     poison = set(quarantined(store, manifest))
     with Progress("generate", total, "images", parts=parts) as progress:
-        order = _order(store, missing, progress)
-        order.sort(key=poison.__contains__)  # what failed before comes last
+        order = order_of(store, missing, poison, progress)
         ledger = Ledger(store, manifest, engine, total, poison, progress, judge)
         with _recorded(ledger):
             for event in stream(manifest, url, order, engine):
@@ -150,15 +149,20 @@ def make_shards(
         )
 
 
-def _order(store: Store, missing: Sequence[int], progress: Progress) -> list[int]:
-    """The shards in order; shuffled where another run makes them at this moment, to help it."""
+def order_of(
+    store: Store, missing: Sequence[int], poison: set[int], progress: Progress
+) -> list[int]:
+    """The shards in order, those that could not be made before last.
+
+    Shuffled where another run makes them at this moment, to help it.
+    """
     others = going_on(store)
     if not others:
-        return list(missing)
+        return sorted(missing, key=poison.__contains__)
     now = time.time()
     heard = ", ".join(f"{run.run_id} (heard {now - run.updated:.0f} s ago)" for run in others)
     progress.say(f"run {heard} is making this dataset too: helping with what it has not begun.")
-    return random.sample(missing, len(missing))
+    return sorted(random.sample(missing, len(missing)), key=poison.__contains__)
 
 
 @contextmanager

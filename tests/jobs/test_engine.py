@@ -1,0 +1,26 @@
+"""Which of Ray's errors mean that a worker is gone, and who makes room for whom."""
+
+from __future__ import annotations
+
+import pytest
+from ray.exceptions import ActorDiedError, RayTaskError
+
+from jobs.engine import _is_loss
+from schemas.errors import LostWorkerError, RunError, StorageError
+
+
+@pytest.mark.parametrize(
+    ("cause", "lost"),
+    [
+        (LostWorkerError("died while it loaded"), True),
+        (OSError("no more processes"), True),
+        (StorageError("the disk is full"), False),
+        (RunError("another version"), False),
+    ],
+)
+def test_what_a_worker_raises_is_a_loss_only_where_its_process_is(cause, lost):
+    assert _is_loss(RayTaskError("make", "trace", cause)) is lost
+
+
+def test_a_dead_actor_is_a_loss():
+    assert _is_loss(ActorDiedError())
