@@ -154,12 +154,20 @@ def make_bucket(endpoint: str, name: str) -> None:
         client.create_bucket(Bucket=name)
 
 
-def objects(endpoint: str, bucket: str) -> dict[str, bytes]:
-    """Name -> bytes of everything in a bucket."""
+def names(endpoint: str, bucket: str) -> list[str]:
+    """What lies in a bucket, which others may write to and delete from meanwhile."""
     with _client(endpoint) as client:
         pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket)
-        names = [item["Key"] for page in pages for item in page.get("Contents", [])]
-        return {n: client.get_object(Bucket=bucket, Key=n)["Body"].read() for n in names}
+        return [item["Key"] for page in pages for item in page.get("Contents", [])]
+
+
+def objects(endpoint: str, bucket: str) -> dict[str, bytes]:
+    """Name -> bytes of everything in a bucket that nobody writes to."""
+    with _client(endpoint) as client:
+        return {
+            name: client.get_object(Bucket=bucket, Key=name)["Body"].read()
+            for name in names(endpoint, bucket)
+        }
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from schemas.config import load_settings
 from storage.files import Store
 from storage.manifest import claim
 from storage.shards import commit
-from tests.faults.flaky_s3 import client_environment, faults, flaky, make_bucket, moto, objects
+from tests.faults.flaky_s3 import client_environment, faults, flaky, make_bucket, moto, names, objects
 from tests.faults.runs import PROGRAM, Run, running, until
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(400)]
@@ -81,7 +81,7 @@ def digests(server: str, bucket: str) -> dict[str, str]:
 
 def receipts(server: str, bucket: str) -> int:
     """How many shards are finished."""
-    return sum(name.startswith("dataset/receipts/") for name in objects(server, bucket))
+    return sum(name.startswith("dataset/receipts/") for name in names(server, bucket))
 
 
 def test_an_object_store_that_loses_requests_and_answers_gets_the_same_bytes(
