@@ -14,7 +14,15 @@ from schemas.config import load_settings
 from storage.files import Store
 from storage.manifest import claim
 from storage.shards import commit
-from tests.faults.flaky_s3 import client_environment, faults, flaky, make_bucket, moto, names, objects
+from tests.faults.flaky_s3 import (
+    client_environment,
+    faults,
+    flaky,
+    make_bucket,
+    moto,
+    names,
+    objects,
+)
 from tests.faults.runs import PROGRAM, Run, running, until
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(400)]
