@@ -1,0 +1,1 @@
+"""The published architectures in plain PyTorch, written from their papers."""
