@@ -35,7 +35,7 @@ class Network(Protocol):
     num_ws: int
     resolution: int
     style_layers: tuple[StyleLayer, ...]
-    layer_names: tuple[str, ...]  # num_ws names, of the first layer that reads each row
+    layer_names: tuple[str, ...]  # num_ws names: the convolution that reads each row, or torgb
 
     @property
     def w_avg(self) -> Tensor:
