@@ -10,6 +10,7 @@ from schemas.registry import Registry, build, check_protocol
 GENERATORS: Registry = {
     # name: (module:class, pip extra that it needs)
     "head": ("mining.generators.head:HeadGenerator", ""),
+    "stylegan2": ("mining.generators.pretrained:stylegan2", ""),
 }
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Noise = Literal["fixed", "random", "zero"]
 Precision = Literal["float32", "tf32", "float16", "bfloat16", "released"]
@@ -35,6 +36,7 @@ class Network(Protocol):
     num_ws: int
     resolution: int
     style_layers: tuple[StyleLayer, ...]
+    precision: Precision  # of the features; styles and colours are float32 always
     layer_names: tuple[str, ...]  # num_ws names: the convolution that reads each row, or torgb
 
     @property

@@ -94,22 +94,22 @@ class Block(nn.Module):
         layers, fields = iter(styles), iter(noises)
         root = math.sqrt(0.5)
         if x is None:
-            x = self.const.to(dtype).expand(len(styles[0]), -1, -1, -1)
-            x = self.conv1(x, next(layers), next(fields))
+            y = self.const.to(dtype).expand(len(styles[0]), -1, -1, -1)
+            y = self.conv1(y, next(layers), next(fields))
         elif self.architecture == "resnet":
             x = x.to(dtype)
-            around = self.skip(x, self.taps) * root
-            x = self.conv0(x, next(layers), next(fields))
-            x = around + self.conv1(x, next(layers), next(fields), gain=root)
+            y = self.conv0(x, next(layers), next(fields))
+            y = self.conv1(y, next(layers), next(fields), gain=root)
+            y = y + self.skip(x, self.taps) * root
         else:
-            x = self.conv0(x.to(dtype), next(layers), next(fields))
-            x = self.conv1(x, next(layers), next(fields))
+            y = self.conv0(x.to(dtype), next(layers), next(fields))
+            y = self.conv1(y, next(layers), next(fields))
         if image is not None and self.up == 2:
             image = upsample2(image, self.taps)
         if self.has_rgb:
-            colours = self.torgb(x, next(layers))
+            colours = self.torgb(y, next(layers))
             image = colours if image is None else image + colours
-        return x, image
+        return y, image
 
 
 class Skip(nn.Module):

@@ -12,6 +12,7 @@ from schemas.errors import InputError
 
 GAINS = {"linear": 1.0, "lrelu": math.sqrt(2.0), "relu": math.sqrt(2.0), "sigmoid": 1.0}
 GAINS |= {"tanh": 1.0, "elu": 1.0, "selu": 1.0, "softplus": 1.0, "swish": math.sqrt(2.0)}
+MOST_LAYERS = 64  # of a mapping network; releases have 2 or 8
 SLOPE = 0.2  # of the leaky rectifier below zero
 
 
@@ -110,6 +111,8 @@ class Mapping(nn.Module):
         w_avg_beta: float | None = 0.998,
     ):
         super().__init__()
+        if not 1 <= num_layers <= MOST_LAYERS:
+            raise InputError(f"network: {num_layers} mapping layers; expected 1..{MOST_LAYERS}.")
         self.z_dim, self.c_dim, self.num_layers = z_dim, c_dim, num_layers
         embedded = (embed_features or w_dim) if c_dim else 0
         widths = [z_dim + embedded, *[layer_features or w_dim] * (num_layers - 1), w_dim]

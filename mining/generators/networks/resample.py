@@ -13,7 +13,7 @@ DEFAULT_TAPS = (1.0, 3.0, 3.0, 1.0)
 
 def fir(taps: Sequence[float] | None) -> Tensor:
     """(T,) the taps of a separable low-pass filter, with sum 1."""
-    row = torch.tensor(list(taps or [1.0]), dtype=torch.float32)
+    row = torch.tensor(list(taps or [1.0]), dtype=torch.float32, device="cpu")  # never "meta"
     return row / row.sum()
 
 
