@@ -13,10 +13,14 @@ from schemas.errors import InputError
 
 POINTS = "tests.examples.points:PointsGenerator"
 NAMES = [*GENERATORS, POINTS]
-SMALL = {"head": {"resolution": 64}}
+TINY = {"z_dim": 16, "w_dim": 16}
+CHANNELS = {"channel_base": 512, "channel_max": 16}
+STYLEGAN2 = {**TINY, "img_resolution": 64, "synthesis_kwargs": CHANNELS}
+SMALL = {"head": {"resolution": 64}, "stylegan2": {"random": STYLEGAN2}}
 # for each generator other settings that give other images, one at a time
 CHANGES = {
     "head": [{"resolution": 128}, {"entanglement": 0.5}],
+    "stylegan2": [{"random": {**STYLEGAN2, "seed": 1}}, {"noise": "zero"}, {"precision": "bfloat16"}],
     POINTS: [{"seed": 1}, {"noise": 0.5}],
 }
 
