@@ -13,12 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from jobs.cluster import on_cluster
+from jobs.description import described
 from jobs.engine import stream
 from jobs.isolation.messages import MEASURE, RENDER
 from jobs.ledger import Ledger
 from jobs.placement import check_placement, is_split, shards_in_flight, stage_needs
 from jobs.progress import Progress
-from mining.sampling import describe
 from schemas.config import load_settings
 from schemas.errors import (
     CorruptDataError,
@@ -83,7 +83,7 @@ def generate(settings: RunSettings) -> Dataset:
     """Make what is missing of the run's dataset and open it."""
     from jobs.cluster import ray_session
 
-    manifest, missing = prepare(settings, describe(settings))
+    manifest, missing = prepare(settings, described(settings))
     if missing:
         with ray_session(settings.engine):
             make_shards(absolute(dataset_url(settings)), manifest, missing, settings.engine)

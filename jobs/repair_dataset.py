@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from jobs.cluster import ray_session
+from jobs.description import check_loads
 from jobs.generate_dataset import check_run, make_shards, refuse_relative
 from jobs.progress import Progress
 from mining.extractors.base import FAILURES
-from mining.sampling import Measurer, Renderer
 from schemas.errors import ConflictError, CorruptDataError
 from schemas.settings import EngineSettings
 from storage.files import Store, absolute
@@ -77,8 +77,7 @@ def repair(url: str, engine: EngineSettings, failed: bool = False) -> Repair:
             )
     manifest = readable_manifest(store)
     store.check_writable()
-    for load in (Renderer, Measurer):
-        load(manifest)  # refuses other versions, before anything is moved
+    check_loads(engine, manifest)  # before anything is moved
     with ray_session(engine):
         check_run(engine, manifest)
         _refuse_beside_a_run(store)  # the check may have taken hours

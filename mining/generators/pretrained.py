@@ -68,6 +68,46 @@ def stylegan2(
     )
 
 
+def stylegan3(
+    checkpoint: str | None = None,
+    sha256: str | None = None,
+    random: dict[str, Any] | None = None,
+    device: str = "auto",
+    precision: Precision = "float32",
+    compile: str | None = None,
+    label: int | None = None,
+    rotation: float = 0.0,
+    translation: tuple[float, float] = (0.0, 0.0),
+) -> TorchGenerator:
+    """StyleGAN3-T or -R.
+
+    Args:
+        rotation: of every image about its centre, in degrees, counter-clockwise.
+        translation: of every image afterwards, to the right and down, in image widths.
+        checkpoint, sha256, random, device, precision, compile, label: as for `stylegan2`.
+
+    Raises:
+        InputError: the file, an argument or the label does not fit.
+    """
+    network, content, licence = loaded("stylegan3", checkpoint, sha256, random)
+    moved: dict[str, Any] = {}
+    if rotation or any(translation):
+        from mining.generators.networks.fourier import image_transform
+
+        moved["transform"] = image_transform(rotation, *translation)
+    return TorchGenerator(
+        "stylegan3",
+        network,
+        licence,
+        {**content, "label": label, "rotation": rotation, "translation": list(translation)},
+        conditions=classes(network.c_dim, label),
+        device=device,
+        precision=precision,
+        compile=compile,
+        render_options=moved,
+    )
+
+
 def loaded(
     architecture: str,
     checkpoint: str | None,

@@ -11,6 +11,8 @@ GENERATORS: Registry = {
     # name: (module:class, pip extra that it needs)
     "head": ("mining.generators.head:HeadGenerator", ""),
     "stylegan2": ("mining.generators.pretrained:stylegan2", ""),
+    "stylegan3": ("mining.generators.pretrained:stylegan3", ""),
+    "eg3d": ("mining.generators.eg3d:eg3d", ""),
 }
 
 

@@ -36,6 +36,7 @@ class TorchGenerator:
         noise: "fixed" takes the fields stored with the weights, "random" fields that follow from
             the styles of each image, "zero" none.
         compile: a mode of `torch.compile`, such as "default"; None does not compile.
+        render_options: more arguments of the network's `render`; `content` must tell of them.
 
     Raises:
         InputError: the device is not there.
@@ -55,6 +56,7 @@ class TorchGenerator:
         precision: Precision = "float32",
         noise: Noise = "fixed",
         compile: str | None = None,
+        render_options: Mapping[str, Tensor] | None = None,
     ):
         from mining.generators.devices import on_device, pick_device
 
@@ -68,6 +70,7 @@ class TorchGenerator:
         self._noise: Noise = noise
         self._conditions = conditions
         self._network = on_device(network, self._device, precision)
+        self._options = {k: v.to(self._device) for k, v in (render_options or {}).items()}
         self._render = self._compiled(compile)
 
     def _compiled(self, mode: str | None) -> Callable[..., Tensor]:
@@ -150,16 +153,24 @@ class TorchGenerator:
             return self._pixels(self._there(styles), self._there(condition), None).cpu().numpy()
 
     def style_weights(self) -> dict[str, Floats]:
-        """Layer -> (channels, w_dim), the affine map that turns its row of W+ into its styles."""
+        """Layer -> (channels, w_dim), the affine map that turns its row of W+ into its styles.
+
+        Layers that only make colours are left out where a convolution reads the same row.
+        """
         import torch
 
+        layers = {layer.name: layer for layer in self.style_layers}
         with torch.inference_mode():
-            layers = self.style_layers
-            return {la.name: self._host(self._network.style_weight(la)) for la in layers}
+            return {
+                name: self._host(self._network.style_weight(layers[name]))
+                for name in self.style_rows()
+            }
 
     def style_rows(self) -> dict[str, int]:
-        """Layer -> the row of W+ that it reads."""
-        return {layer.name: layer.row for layer in self.style_layers}
+        """Layer -> the row of W+ that it reads; the layers of `style_weights`."""
+        shapes = {layer.row for layer in self.style_layers if not layer.to_rgb}
+        layers = self.style_layers
+        return {la.name: la.row for la in layers if not la.to_rgb or la.row not in shapes}
 
     def _batch(self, w_plus: Floats, condition: Floats | None, size: int | None) -> Tensor:
         import torch
@@ -175,7 +186,7 @@ class TorchGenerator:
         from mining.generators.devices import arithmetic, to_pixels
 
         with arithmetic(self._precision):
-            image = self._render(styles, condition, self._noise)
+            image = self._render(styles, condition, self._noise, **self._options)
         return to_pixels(image, size)
 
     def _there(self, array: Any) -> Any:

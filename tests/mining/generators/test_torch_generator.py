@@ -77,9 +77,13 @@ def test_style_weights_turn_rows_of_w_plus_into_styles(generator, w_plus):
     weights, rows = generator.style_weights(), generator.style_rows()
     moved = w_plus + np.float32(0.1)
     change = generator.styles(moved) - generator.styles(w_plus)
-    for name, part in style_slices(generator.style_layers).items():
+    slices = style_slices(generator.style_layers)
+    assert set(weights) == set(rows) == {name for name in slices if "torgb" not in name} | {
+        "b32.torgb"  # the only colours with a row of their own
+    }
+    for name, weight in weights.items():
         step = (moved - w_plus)[:, rows[name]]
-        np.testing.assert_allclose(change[:, part], step @ weights[name].T, atol=1e-5)
+        np.testing.assert_allclose(change[:, slices[name]], step @ weight.T, atol=1e-5)
 
 
 def test_pixels_have_the_scale_of_the_releases():
