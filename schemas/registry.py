@@ -59,6 +59,11 @@ def load(kind: str, name: str, registry: Registry) -> Any:
     return found
 
 
+def is_own(name: str) -> bool:
+    """Whether a name is the "module:attribute" of somebody's own."""
+    return ":" in name
+
+
 def _cause(error: Exception) -> str:
     """The exception's class and text, and the last line of code that it passed."""
     frames = traceback.extract_tb(error.__traceback__)
@@ -135,7 +140,12 @@ def check_protocol(kind: str, name: str, made: Any, protocol: type, where: str) 
         missing.append("__call__")
     if missing:
         raise InputError(f"{kind} {name!r} lacks {', '.join(missing)}; see {where}.")
-    said = made.fingerprint()
+    try:
+        said = made.fingerprint()
+    except Exception as error:
+        if isinstance(error, LodeError) or not is_own(name):
+            raise
+        raise InputError(f"{kind} {name!r} has no fingerprint: {_cause(error)}") from error
     if not isinstance(said, str) or not re.fullmatch("[0-9a-f]{64}", said):
         raise InputError(
             f"{kind} {name!r} has the fingerprint {said!r}; expected 64 hexadecimal digits, a "

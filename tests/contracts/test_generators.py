@@ -7,21 +7,57 @@ import re
 import numpy as np
 import pytest
 
-from mining.generators.base import Generator, KnownTruth, truncate
+from mining.generators.base import Conditioned, Generator, KnownTruth, Posed, truncate
 from mining.generators.registry import GENERATORS, make_generator
 from schemas.errors import InputError
 
 POINTS = "tests.examples.points:PointsGenerator"
-NAMES = [*GENERATORS, POINTS]
+OWN_GAN = "tests.examples.own_gan:OwnGan"
+NAMES = [*GENERATORS, POINTS, OWN_GAN]
 TINY = {"z_dim": 16, "w_dim": 16}
 CHANNELS = {"channel_base": 512, "channel_max": 16}
 STYLEGAN2 = {**TINY, "img_resolution": 64, "synthesis_kwargs": CHANNELS}
-SMALL = {"head": {"resolution": 64}, "stylegan2": {"random": STYLEGAN2}}
+STYLEGAN3 = {**STYLEGAN2, "img_resolution": 32}
+EG3D = {
+    **TINY,
+    "c_dim": 25,
+    "img_resolution": 128,
+    "neural_rendering_resolution": 16,
+    "rendering_kwargs": {
+        "superresolution_module": "training.superresolution.SuperresolutionHybrid2X",
+        "c_gen_conditioning_zero": False,
+        "c_scale": 1.0,
+        "depth_resolution": 6,
+        "depth_resolution_importance": 6,
+        "ray_start": 2.25,
+        "ray_end": 3.3,
+        "box_warp": 1,
+    },
+    "synthesis_kwargs": CHANNELS,
+}
+SMALL = {
+    "head": {"resolution": 64},
+    "stylegan2": {"random": STYLEGAN2},
+    "stylegan3": {"random": STYLEGAN3},
+    "eg3d": {"random": EG3D},
+}
 # for each generator other settings that give other images, one at a time
 CHANGES = {
     "head": [{"resolution": 128}, {"entanglement": 0.5}],
-    "stylegan2": [{"random": {**STYLEGAN2, "seed": 1}}, {"noise": "zero"}, {"precision": "bfloat16"}],
+    "stylegan2": [
+        {"random": {**STYLEGAN2, "seed": 1}},
+        {"noise": "zero"},
+        {"precision": "bfloat16"},
+    ],
+    "stylegan3": [
+        {"random": {**STYLEGAN3, "seed": 1}},
+        {"rotation": 10.0},
+        {"translation": [0.1, 0.0]},
+        {"precision": "bfloat16"},
+    ],
+    "eg3d": [{"random": {**EG3D, "seed": 1}}, {"noise": "random"}],
     POINTS: [{"seed": 1}, {"noise": 0.5}],
+    OWN_GAN: [{"seed": 1}],
 }
 
 
@@ -36,8 +72,17 @@ def generator(name) -> Generator:
 
 
 @pytest.fixture(scope="module")
-def latents(generator):
-    return generator.map(generator.sample_z(4, np.random.default_rng(5)))
+def condition(generator):
+    """Of four images; None where the generator takes none."""
+    if not generator.c_dim:
+        return None
+    assert isinstance(generator, Conditioned)
+    return generator.sample_condition(4, np.random.default_rng(6))
+
+
+@pytest.fixture(scope="module")
+def latents(generator, condition):
+    return generator.map(generator.sample_z(4, np.random.default_rng(5)), condition=condition)
 
 
 def test_it_fits_the_protocol(generator):
@@ -47,9 +92,9 @@ def test_it_fits_the_protocol(generator):
     assert set(generator.spaces) <= {"z", "w", "w+", "s"}
 
 
-def test_shapes_and_types(generator, latents):
+def test_shapes_and_types(generator, latents, condition):
     w_plus = generator.broadcast(latents)
-    images = generator.synthesize(w_plus)
+    images = generator.synthesize(w_plus, condition)
     assert latents.shape == (4, generator.w_dim)
     assert w_plus.shape == (4, generator.num_ws, generator.w_dim)
     assert images.shape == (4, generator.resolution, generator.resolution, 3)
@@ -63,16 +108,40 @@ def test_the_same_seed_gives_the_same_latents_and_another_gives_others(generator
     assert not np.allclose(draws[0], draws[2])
 
 
-def test_the_same_latents_give_the_same_bytes(generator, latents):
+def test_the_same_latents_give_the_same_bytes(generator, latents, condition):
     w_plus = generator.broadcast(latents)
-    np.testing.assert_array_equal(generator.synthesize(w_plus), generator.synthesize(w_plus))
+    first, again = (generator.synthesize(w_plus, condition) for _ in range(2))
+    np.testing.assert_array_equal(first, again)
 
 
-def test_truncation_pulls_to_the_mean(generator):
-    z = generator.sample_z(3, np.random.default_rng(0))
-    w, mean = generator.map(z), generator.mean_w()
-    np.testing.assert_allclose(generator.map(z, psi=0.0), np.tile(mean, (3, 1)), atol=1e-5)
-    np.testing.assert_allclose(generator.map(z, psi=0.5), mean + 0.5 * (w - mean), atol=1e-5)
+def test_truncation_pulls_to_the_mean(generator, condition):
+    z = generator.sample_z(4, np.random.default_rng(0))
+    w, mean = generator.map(z, condition=condition), generator.mean_w()
+    none, half = (generator.map(z, psi=psi, condition=condition) for psi in (0.0, 0.5))
+    np.testing.assert_allclose(none, np.tile(mean, (4, 1)), atol=1e-5)
+    np.testing.assert_allclose(half, mean + 0.5 * (w - mean), atol=1e-5)
+
+
+def test_conditions_hang_on_the_seed_alone_and_change_the_image(generator, latents, condition):
+    if condition is None:
+        pytest.skip(f"{generator.name} takes no condition")
+    again = generator.sample_condition(4, np.random.default_rng(6))
+    np.testing.assert_array_equal(condition, again)
+    assert condition.shape == (4, generator.c_dim) and condition.dtype == np.float32
+    w_plus = generator.broadcast(latents[[0, 0]])
+    one, other = generator.synthesize(w_plus, condition[:2])
+    assert (one != other).any()
+
+
+def test_a_camera_is_where_its_pose_says(generator, condition):
+    if not isinstance(generator, Posed):
+        pytest.skip(f"{generator.name} has no camera")
+    poses = np.float32([[10, -5, 0], [-20, 8, 3], [0, 0, 0], [40, 20, -10]])
+    moved = generator.with_pose(condition, *poses.T)
+    np.testing.assert_allclose(generator.pose(moved), poses, atol=1e-3)
+    np.testing.assert_allclose(
+        generator.with_pose(condition, *generator.pose(condition).T), condition, atol=1e-4
+    )
 
 
 def test_the_fingerprint_is_stable_and_depends_on_the_settings(name, generator):
