@@ -9,6 +9,7 @@ import typer
 
 from jobs.cli_catalog import catalog_app
 from jobs.cli_dataset import dataset_app
+from jobs.cli_generator import generator_app
 from schemas.errors import InputError, LodeError
 
 DEFAULT_RUN = "runs/demo"
@@ -25,6 +26,7 @@ app = typer.Typer(
 )
 app.add_typer(catalog_app, name="catalog")
 app.add_typer(dataset_app, name="dataset")
+app.add_typer(generator_app, name="generator")
 
 
 @app.command(context_settings=PASS_ON)

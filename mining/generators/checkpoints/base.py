@@ -23,7 +23,8 @@ class Checkpoint:
     architecture: Architecture
     config: Mapping[str, Any]  # JSON values: what the network's constructor takes
     tensors: Mapping[str, Tensor]  # of the averaged generator (G_ema) alone
-    file_format: str  # "nvidia-pytorch", "nvidia-tensorflow", "rosinality" or "latentlode"
+    file_format: str  # "nvidia-pytorch", "nvidia-tensorflow", "rosinality" (and how its mean of w
+    # came about where the file has none), or "latentlode"
     licence: str  # what is known about it; "unknown" where nothing is
     sha256: str  # 64 hex digits over architecture, config and tensors; the same in every format
     source: str  # the path or URL that it was read from

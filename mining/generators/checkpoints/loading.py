@@ -1,0 +1,124 @@
+"""A checkpoint of any kind, from anywhere: a path, a URL or the name of a public one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from mining.generators.checkpoints import native
+from mining.generators.checkpoints.base import Checkpoint
+from mining.generators.checkpoints.cache import (
+    alone,
+    cache_folder,
+    checked_sha256,
+    file_sha256,
+    make_folder,
+)
+from mining.generators.checkpoints.fetch import DEFAULTS, FetchConfig, Report, fetch
+from mining.generators.checkpoints.known import KNOWN, known
+from mining.generators.checkpoints.refusals import shown
+from schemas.errors import CorruptDataError, InputError
+from schemas.registry import unknown
+
+
+@dataclass(frozen=True)
+class Found:
+    """A checkpoint's file on this machine."""
+
+    path: Path
+    source: str  # what was asked for, without secrets
+    sha256: str | None  # of the file, where it had to be computed
+    licence: str | None  # that its makers publish; None where it is no known checkpoint
+    trusted: bool = False  # without a checksum, on this its first download
+
+
+def read_checkpoint(
+    source: str,
+    sha256: str | None = None,
+    cache: str | None = None,
+    report: Report | None = None,
+    config: FetchConfig = DEFAULTS,
+) -> Checkpoint:
+    """The generator in a checkpoint, whatever file holds it; nothing in the file is executed.
+
+    A file of ours is mapped as it is. Any other is read by a bound process of its own, which writes
+    it as a file of ours into the cache; a second load finds that by the file's SHA-256.
+
+    Args:
+        source: a path, a URL, or a name of `known.KNOWN`.
+        sha256: that the file must have; known checkpoints bring theirs where it is known.
+        cache: a folder; else $LODE_CACHE, else ~/.cache/latentlode.
+        report: of a download: called with the bytes that are here and how many there are.
+
+    Raises:
+        InputError: there is no such file, or it is hostile, damaged or of an unknown kind.
+        CorruptDataError: the file has another checksum.
+        StorageError: it cannot be fetched, or the cache cannot be written.
+    """
+    return load(locate(source, sha256, cache, report, config), cache)
+
+
+def locate(
+    source: str,
+    sha256: str | None = None,
+    cache: str | None = None,
+    report: Report | None = None,
+    config: FetchConfig = DEFAULTS,
+) -> Found:
+    """Bring the file of a source to this machine.
+
+    Raises:
+        InputError, CorruptDataError, StorageError: as `read_checkpoint`.
+    """
+    entry = known(source)
+    url = entry.url if entry else source
+    licence = entry.licence if entry else None
+    parts = urlsplit(url)
+    if "://" in url and parts.scheme != "file":
+        wanted = sha256 or (entry.sha256 if entry else None)
+        got = fetch(url, cache_folder(cache) / "downloads", wanted, report, config)
+        return Found(got.path, shown(url), got.sha256, licence, got.trusted)
+    path = Path(unquote(parts.path)) if parts.scheme == "file" else Path(url).expanduser()
+    if not path.is_file():
+        if path.exists() or path.suffix or len(path.parts) > 1:
+            what = "is a folder" if path.is_dir() else "does not exist"
+            raise InputError(f"checkpoint {source} {what}; expected a file, a URL or a known name.")
+        raise unknown("checkpoint", source, KNOWN)
+    if sha256 is not None and (found := file_sha256(path)) != checked_sha256(sha256):
+        raise CorruptDataError(f"checkpoint {path} has the SHA-256 {found}; expected {sha256}.")
+    return Found(path, str(path), sha256.lower() if sha256 else None, licence)
+
+
+def load(found: Found, cache: str | None = None) -> Checkpoint:
+    """Read a file, by way of the cache where it is not one of ours."""
+    try:
+        ours = native.is_native(found.path)
+    except OSError as error:
+        raise InputError(f"checkpoint {found.path}: {error.strerror}.") from None
+    if ours:
+        read = native.read(found.path)
+        return replace(read, source=found.source, licence=found.licence or read.licence)
+    digest = found.sha256 or file_sha256(found.path)
+    folder = make_folder(cache_folder(cache) / "converted")
+    target = folder / f"{digest}.safetensors"
+    with alone(folder / f"{digest}.lock"):
+        if target.is_file():
+            try:
+                return native.converted(target, found.source, found.licence)
+            except (CorruptDataError, InputError):  # damaged, or of another version: made again
+                target.unlink()
+        _convert(found, target)
+    return native.converted(target, found.source, found.licence)
+
+
+def _convert(found: Found, target: Path) -> None:
+    from mining.generators.checkpoints.isolated import extract
+
+    try:
+        extract(found.path, target)
+    except InputError as error:
+        said = str(error)
+        if said.startswith("checkpoint "):
+            raise
+        raise InputError(f"checkpoint {found.source}: {said.rstrip('.')}.") from None

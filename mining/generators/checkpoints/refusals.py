@@ -1,0 +1,58 @@
+"""What a store that refuses or a connection that breaks means, and how it is said in one line."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit, urlunsplit
+
+from schemas.errors import InputError, LodeError, StorageError
+from schemas.remote import is_remote
+
+
+def shown(url: str) -> str:
+    """A URL without the secrets that it may hold: user, password, signature."""
+    if "://" not in url:
+        return url
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def may_pass(error: Exception) -> bool:
+    """Whether trying again may help: a lost connection, a server that is busy."""
+    status = _status(error)
+    if status is not None:
+        return status >= 500 or status in (408, 429)
+    error = _unwrapped(error)
+    if "Credentials" in type(error).__name__:  # botocore's: there are none, or half of them
+        return False
+    wrong = isinstance(error, FileNotFoundError | PermissionError)
+    return not wrong and (isinstance(error, OSError) or is_remote(error))
+
+
+def _unwrapped(error: Exception) -> Exception:
+    """The cause, where fsspec calls a failure to ask an HTTP server a missing file."""
+    cause = error.__cause__
+    http = type(cause).__module__.startswith("aiohttp") or isinstance(cause, OSError)
+    if isinstance(error, FileNotFoundError) and isinstance(cause, Exception) and http:
+        return cause
+    return error
+
+
+def _status(error: BaseException) -> int | None:
+    """The HTTP status that an error tells; fsspec wraps it in a FileNotFoundError."""
+    for each in (error, error.__cause__):
+        if isinstance(status := getattr(each, "status", None), int):
+            return status
+    return None
+
+
+def told(url: str, error: Exception) -> LodeError:
+    """Whatever a store raises, in one line."""
+    status, error = _status(error), _unwrapped(error)
+    who = f"checkpoint: {shown(url)}"
+    if status in (401, 403) or isinstance(error, PermissionError):
+        return StorageError(f"{who}: no permission to read it; check the URL and the credentials.")
+    if status in (404, 410) or isinstance(error, FileNotFoundError):
+        return InputError(f"{who}: there is no such file; check the URL.")
+    said = str(error).replace(url, shown(url)) or type(error).__name__
+    said = f"the server answers {status}" if status else " ".join(said.split()).rstrip(".")
+    return StorageError(f"{who}: {said}. Run the same command again to go on where it stopped.")
