@@ -33,10 +33,14 @@ LABEL_SIZE = 25
 FLIP = np.diag([1.0, -1.0, -1.0])  # F: between OpenCV's axes and (right, up, to the viewer)
 ROTATION_ERROR = 1e-3  # of R R' - I, above which a matrix is no rotation
 
+STRICT = {"extra": "forbid"}  # where settings are read into these, other keys are refused
+
 
 @dataclass(frozen=True)
 class Orbit:
     """Where cameras stand and what they look at; the defaults are those of the FFHQ release."""
+
+    __pydantic_config__ = STRICT
 
     radius: float = 2.7  # from the world's origin to the camera
     pivot: Point = (0.0, 0.0, 0.2)  # the point that is in the image's middle
@@ -59,6 +63,8 @@ class PosePrior:
     The default spreads are near the 0.3 and 0.15 radians that pi-GAN takes for portraits:
     Chan et al. (2021), arXiv:2012.00926, supplement.
     """
+
+    __pydantic_config__ = STRICT
 
     mean: Point = (0.0, 0.0, 0.0)  # yaw, pitch, roll
     spread: Point = (17.0, 9.0, 0.0)  # standard deviations

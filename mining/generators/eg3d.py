@@ -15,12 +15,13 @@ from mining.generators.camera import (
     camera_angles,
     camera_labels,
     sample_angles,
+    turned_labels,
 )
 from mining.generators.networks.base import Noise, Precision
 from mining.generators.pretrained import loaded
 from mining.generators.torch_generator import Conditions, TorchGenerator
 
-FOCAL = 16  # where the focal length stands in a camera's label, and again four places on
+CAMERA = 25  # numbers of a condition
 
 
 class CameraGenerator(TorchGenerator):
@@ -39,16 +40,14 @@ class CameraGenerator(TorchGenerator):
         pitch: float | NDArray,
         roll: float | NDArray,
     ) -> Floats:
-        """(N, 25) cameras of the generator's orbit that see the face so, with the same lenses.
+        """(N, 25) cameras that see the face so, with the same lens, distance and point in view.
 
         Args:
             yaw, pitch, roll: degrees, one number or (N,).
         """
         count = len(condition)
         angles = np.stack([np.broadcast_to(a, count) for a in (yaw, pitch, roll)], axis=1)
-        labels = camera_labels(angles, self.orbit)
-        labels[:, FOCAL:] = condition[:, FOCAL:]
-        return labels
+        return turned_labels(condition, angles, self.orbit.pivot)
 
     def depth(self, w_plus: Floats, condition: Floats) -> tuple[Floats, Floats]:
         """Depth and opacity, both (N, r, r), at the neural rendering resolution r.
@@ -65,6 +64,21 @@ class CameraGenerator(TorchGenerator):
             styles = self._network.styles(self._there(w_plus))
             view = self._eg3d.render_all(styles, self._there(condition), self._noise)
         return self._host(view.depth[:, 0]), self._host(view.opacity[:, 0])
+
+    def density(self, w_plus: Floats, side: int) -> Floats:
+        """(N, side, side, side) raw densities by x, y, z; the release cuts surfaces at 10.
+
+        The cube and its axes are those of `networks.geometry.density_volume`; no camera acts here.
+        """
+        import torch
+
+        from mining.generators.devices import arithmetic
+        from mining.generators.networks.geometry import density_volume
+
+        self._check("w_plus", w_plus, (self.num_ws, self.w_dim))
+        with torch.inference_mode(), arithmetic(self._precision):
+            styles = self._network.styles(self._there(w_plus))
+            return density_volume(self._eg3d, styles, side, self._noise)
 
     @property
     def _eg3d(self) -> Any:
@@ -87,26 +101,30 @@ def eg3d(
     Args:
         checkpoint, sha256, random, device, precision, noise, compile: as for `stylegan2`.
         poses: how the cameras of samples are spread; `PosePrior()` where it is None.
-        orbit: where they stand and what they look at; that of the FFHQ release where it is None.
+        orbit: where they stand and what they look at; that of the weights where it is None.
 
     Raises:
         InputError: the file or an argument does not fit.
     """
-    poses, orbit = poses or PosePrior(), orbit or FFHQ
-    draw = cameras(poses, orbit)
+    poses = poses or PosePrior()
+    if random is not None:
+        random = {"c_dim": CAMERA, **random}
+    draw = cameras(poses, orbit or FFHQ)
     network, content, licence = loaded("eg3d", checkpoint, sha256, random, draw)
+    found: Any = network
+    seen_from: Orbit = orbit or found.orbit
     made = CameraGenerator(
         "eg3d",
         network,
         licence,
         content,
-        conditions=draw,
+        conditions=cameras(poses, seen_from),
         device=device,
         precision=precision,
         noise=noise,
         compile=compile,
     )
-    made.orbit = orbit
+    made.orbit = seen_from
     return made
 
 

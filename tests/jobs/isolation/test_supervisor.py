@@ -228,7 +228,7 @@ def test_split_stages_pass_the_images_on_and_give_the_same_bytes(tmp_path, super
     ("word", "kind", "said"),
     [
         ("unloadable", InputError, "cannot be made: OSError: the model file is cut off"),
-        ("unreadable", RunError, "could not be loaded: OSError: the model file is gone$"),
+        ("unreadable", InputError, "has no fingerprint: OSError: the model file is gone"),
     ],
 )
 def test_what_cannot_be_loaded_is_told_with_its_reason(supervised, armed, word, kind, said):
