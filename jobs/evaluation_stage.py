@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,13 +22,15 @@ from mining.evaluation.rescoring import (
 )
 from mining.extractors.base import Extractor
 from mining.extractors.registry import EXTRACTORS, make_extractors
+from mining.generators.base import Floats
 from mining.generators.registry import make_generator
+from mining.latents import shard_latents
 from mining.methods.base import Direction
-from mining.sampling import shard_latents
 from mining.threads import limit_threads
 from schemas.errors import RunError
 from schemas.registry import load
 from schemas.settings import EngineSettings, EvaluationSettings
+from storage.dataset import image_size
 from storage.manifest import Manifest
 
 DESCRIPTOR = "descriptor"  # the column, and the option that turns it on
@@ -57,7 +59,10 @@ class Evaluator:
             turn_on(options, DESCRIPTOR)
         self._extractors = make_extractors(options)
         self._settings = settings
-        self._config = rescoring_config(settings, descriptor_of(self._extractors))
+        self._config = replace(
+            rescoring_config(settings, descriptor_of(self._extractors)),
+            image_size=image_size(manifest),
+        )
         self._dataset = manifest.settings
         limit_threads(manifest.settings["threads"])
 
@@ -65,20 +70,32 @@ class Evaluator:
         """Held-out identities whose unedited image has a measured face."""
         wanted = self._settings.identities
         seeded = {**self._dataset, "seed": self._settings.seed}
-        _, w_plus = shard_latents(self._generator, seeded, HELD_OUT, SPARE * wanted)
-        bases = measure_bases(self._generator, self._extractors, w_plus, self._config)
-        usable = np.flatnonzero(np.isfinite(bases.measured.values).any(axis=1))[:wanted]
+        latents = shard_latents(self._generator, seeded, HELD_OUT, SPARE * wanted)
+        bases = self._measured(latents.w_plus, latents.condition)
+        usable = np.flatnonzero(bases.seen)[:wanted]
         if not len(usable):
             # honest where nothing is found at all: the strips still show what a direction does
             usable = np.arange(wanted)
-        return measure_bases(self._generator, self._extractors, w_plus[usable], self._config)
+        condition = None if latents.condition is None else latents.condition[usable]
+        return self._measured(latents.w_plus[usable], condition)
 
     def rescore(
-        self, index: int, vector: NDArray, sigma: float, bases: Bases
+        self, index: int, direction: Direction, sigma: float, bases: Bases
     ) -> tuple[int, Rescored]:
         """Measure one direction; `index` comes back with the result."""
-        done = rescore(self._generator, self._extractors, vector, sigma, bases, self._config)
+        done = rescore(
+            self._generator,
+            self._extractors,
+            direction.vector,
+            sigma,
+            bases,
+            self._config,
+            direction.layers,
+        )
         return index, done
+
+    def _measured(self, w_plus: Floats, condition: Floats | None) -> Bases:
+        return measure_bases(self._generator, self._extractors, w_plus, self._config, condition)
 
 
 def turn_on(options: dict[str, dict[str, Any]], option: str) -> None:
@@ -134,7 +151,8 @@ def evaluate(
     )(Evaluator)
     count = max(1, min(engine.workers, len(directions)))
     actors = [remote.remote(dict(manifest.content), settings) for _ in range(count)]
-    sigmas = [spread_along(latents, direction.vector) for direction in directions]
+    rows = manifest.generator["num_ws"]
+    sigmas = [spread_along(latents, direction, rows) for direction in directions]
     results: list[Evaluated | None] = [None] * len(directions)
     renders = settings.identities * len(settings.steps)
     try:
@@ -145,7 +163,7 @@ def evaluate(
             bases = ray.put(ray.get(actors[0].bases.remote()))
             pool = ActorPool(actors)
             for index, direction in enumerate(directions):
-                job = (index, direction.vector, sigmas[index], bases)
+                job = (index, direction, sigmas[index], bases)
                 pool.submit(lambda actor, given: actor.rescore.remote(*given), job)
             while pool.has_next():
                 index, rescored = pool.get_next_unordered()
@@ -159,6 +177,18 @@ def evaluate(
     return [result for result in results if result is not None]
 
 
-def spread_along(latents: NDArray[np.float32], vector: NDArray) -> float:
-    """Standard deviation of (N, D) latents along a unit vector of any shape."""
-    return float(np.std(latents.astype(np.float64) @ vector.ravel()))
+def spread_along(latents: NDArray[np.float32], direction: Direction, num_ws: int) -> float:
+    """Standard deviation of (N, D) latents along a direction of their space.
+
+    A direction of W in latents of W+ moves several rows: the root mean square of their
+    standard deviations, over the rows that it is applied to.
+
+    Args:
+        latents: (N, D): w, or num_ws rows of W+ laid end to end.
+    """
+    vector = np.asarray(direction.vector, np.float64)
+    if vector.size == latents.shape[1]:
+        return float(np.std(latents.astype(np.float64) @ vector.ravel()))
+    rows = latents.reshape(len(latents), num_ws, -1).astype(np.float64) @ vector  # (N, num_ws)
+    moved = rows[:, list(direction.layers) if direction.layers else slice(None)]
+    return float(np.sqrt(moved.var(axis=0).mean()))

@@ -13,14 +13,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from jobs.cluster import ray_session
+from jobs.description import described
 from jobs.evaluation_stage import evaluate, rescoring_config
 from jobs.generate_dataset import DEMO, dataset_url, make_shards, open_complete, prepare
-from jobs.mining_stage import Mined, check_mining, mine, read_data
+from jobs.mining_data import read_data, read_styles
+from jobs.mining_stage import Mined, check_mining, mine
 from jobs.placement import check_placement, mining_needs
 from jobs.publish import make_cards, make_report, publication_id
 from jobs.report.data import Stage
 from mining.evaluation.matrix import rescoring_matrix, truth_leaderboard
-from mining.sampling import describe
 from schemas.config import load_settings
 from schemas.directions import DirectionCard
 from schemas.errors import ConflictError
@@ -49,8 +50,9 @@ def run(settings: RunSettings) -> RunResult:
         LodeError: as the stages raise it, before work is lost.
     """
     out, catalog_url = absolute(settings.out).rstrip("/"), catalog_of(settings)
-    manifest = describe(settings)
+    manifest = described(settings)
     check_mining(settings.mining, manifest)
+    styles = read_styles(settings.mining, manifest, settings.engine)
     rescoring_config(settings.evaluation)
     catalog = Catalog(catalog_url)
     _check_catalog_folder(catalog_url)
@@ -64,7 +66,7 @@ def run(settings: RunSettings) -> RunResult:
                 url = absolute(dataset_url(settings))
                 make_shards(url, manifest, missing, settings.engine)
         dataset = open_complete(settings)
-        data = read_data(dataset, settings.mining)
+        data = read_data(dataset, settings.mining, styles)
         with _timed(stages, "mine", f"{len(data.latents):,} rows"):
             mined = mine(data, settings.mining)
         with _timed(stages, "evaluate", f"{len(mined.directions)} directions"):
@@ -166,9 +168,9 @@ def _say(result: RunResult) -> None:
         console.print(f"[red]failed[/red]    {escape(f'{failure}: {why}')}", soft_wrap=True)
     matrix = rescoring_matrix(result.cards)
     spent = ", ".join(f"{stage.name} {stage.seconds:.0f} s" for stage in result.stages)
-    share = f"{matrix.diagonality:.0%} move their own attribute most"
+    judged = f", {matrix.diagonality:.0%} of {matrix.judged} move their own attribute most"
     lines = {
-        "directions": f"{len(result.cards)}, {share}",
+        "directions": f"{len(result.cards)}{judged if matrix.judged else ''}",
         "time": spent,
         "catalogue": f"{result.catalog_url}   (lode catalog list --catalog {result.catalog_url})",
         "dataset": f"{result.dataset.url}   ({result.dataset.rows:,} rows)",

@@ -1,4 +1,7 @@
-"""Mining as Ray tasks: one control model, then one task per method and attribute."""
+"""Mining as Ray tasks: one control model, then one task per method and attribute.
+
+Unsupervised methods are one task each: they read latents or weights, and no attribute.
+"""
 
 from __future__ import annotations
 
@@ -9,31 +12,26 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from jobs.cluster import plain_errors
+from jobs.mining_data import MiningData, mined_attributes, needs_control
 from jobs.progress import Progress
 from mining.methods.base import Direction
-from mining.methods.registry import CONFIGS, CONTROL_METHODS, SCORE_METHODS
+from mining.methods.registry import (
+    CONFIGS,
+    CONTROL_METHODS,
+    LATENT_METHODS,
+    METHODS,
+    SCORE_METHODS,
+    UNSUPERVISED_METHODS,
+    WEIGHT_METHODS,
+)
 from mining.threads import limit_threads
 from schemas.errors import InputError, RunError
 from schemas.registry import build, fitted_options, load, unknown
-from schemas.samples import Field
 from schemas.settings import MiningSettings
-from storage.dataset import Dataset, attribute_fields
+from storage.dataset import attribute_fields
 from storage.manifest import Manifest
-
-
-@dataclass(frozen=True)
-class MiningData:
-    """What all miners read, in rows of the dataset."""
-
-    latents: NDArray[np.float32]  # (N, D): w, or W+ with its rows laid end to end
-    space: str  # "w" or "w+"
-    shape: tuple[int, ...]  # of a direction: (w_dim,) or (num_ws, w_dim)
-    scores: Mapping[str, NDArray[np.float64]]  # attribute -> (N,), NaN where unmeasured
-    fields: Mapping[str, Field]  # attribute -> its column
-    landmarks: NDArray[np.float32]  # (N, L, 2), NaN where unmeasured
 
 
 @dataclass(frozen=True)
@@ -43,23 +41,26 @@ class Mined:
     directions: tuple[Direction, ...]
     settings: Mapping[str, str]  # method -> JSON of all its settings
     control: Any | None  # ControlModel, where a method needed one
-    failures: Mapping[str, str]  # "method attribute" -> why
+    failures: Mapping[str, str]  # "method attribute", or "method" alone -> why
 
 
 def check_mining(mining: MiningSettings, manifest: Manifest) -> None:
     """Refuse what cannot be mined from this dataset, before any work.
 
     Raises:
-        InputError: an attribute, method, option or landmark column is unknown.
+        InputError: an attribute, method, option or landmark column is unknown, or a method asks
+            for more than the generator has.
     """
     known = attribute_fields(manifest)
-    for attribute in mining.attributes:
+    for attribute in mined_attributes(mining):
         if attribute not in known:
             raise unknown("attribute", attribute, known)
     for method, options in mining.methods.items():
-        if method not in {**SCORE_METHODS, **CONTROL_METHODS}:
-            raise unknown("method", method, {**SCORE_METHODS, **CONTROL_METHODS})
-        make_config(method, options, mining.seed)
+        if method not in METHODS:
+            raise unknown("method", method, METHODS)
+        config = make_config(method, options, mining.seed)
+        if method in UNSUPERVISED_METHODS:
+            _check_unsupervised(method, config, manifest)
     columns = {field.name: field for field in manifest.fields}
     if needs_control(mining):
         control_configs(mining)
@@ -72,9 +73,19 @@ def check_mining(mining: MiningSettings, manifest: Manifest) -> None:
             )
 
 
-def needs_control(mining: MiningSettings) -> bool:
-    """Whether a chosen method needs the shape model and the regressor."""
-    return any(method in CONTROL_METHODS for method in mining.methods)
+def _check_unsupervised(method: str, config: Any, manifest: Manifest) -> None:
+    """Refuse rows of W+ and more components than the generator has."""
+    about = manifest.generator
+    last = config.layers[1] if config.layers else 0
+    if last > about["num_ws"]:
+        raise InputError(
+            f"{method}: layers {list(config.layers)} came; {about['name']} has {about['num_ws']} "
+            "rows of W+."
+        )
+    if config.components > about["w_dim"]:
+        raise InputError(
+            f"{method}: components is {config.components}; W has {about['w_dim']} numbers."
+        )
 
 
 def make_config(name: str, options: Mapping[str, Any], seed: int) -> Any:
@@ -103,29 +114,8 @@ def _seeded(fields: set[str], options: Mapping[str, Any], seed: int) -> Mapping[
     return {"seed": seed, **options} if "seed" in fields else options
 
 
-def read_data(dataset: Dataset, mining: MiningSettings) -> MiningData:
-    """Read what the miners need from the finished shards."""
-    tied = "w_plus" not in {field.name for field in dataset.manifest.fields}
-    column = "w" if tied else "w_plus"
-    known = dataset.attributes()
-    wanted = {name: known[name] for name in mining.attributes}
-    names = [column, *(field.name for field in wanted.values())]
-    if needs_control(mining):
-        names.append(mining.landmarks)
-    arrays = dataset.arrays(list(dict.fromkeys(names)))
-    latents = arrays[column]
-    return MiningData(
-        latents.reshape(len(latents), -1),
-        "w" if tied else "w+",
-        latents.shape[1:],
-        {name: arrays[field.name].astype(np.float64) for name, field in wanted.items()},
-        wanted,
-        arrays.get(mining.landmarks, np.empty((len(latents), 0, 2), np.float32)),
-    )
-
-
 def mine(data: MiningData, mining: MiningSettings) -> Mined:
-    """Run every method on every attribute, on the running Ray.
+    """Run every method, the supervised ones on every attribute, on the running Ray.
 
     A method that refuses its data fails alone and is listed; a bug stops the run.
 
@@ -146,26 +136,30 @@ def mine(data: MiningData, mining: MiningSettings) -> Mined:
     jobs = {
         run.remote(stored, method, attribute, config, control_ref): (method, attribute)
         for method, config in configs.items()
-        if method in SCORE_METHODS or control_ref is not None
-        for attribute in mining.attributes
+        if method not in CONTROL_METHODS or control_ref is not None
+        for attribute in ([""] if method in UNSUPERVISED_METHODS else mining.attributes)
     }
-    found: dict[tuple[str, str], Direction] = {}
+    wanted = {
+        job: 1 if attribute else configs[method].components
+        for job, (method, attribute) in jobs.items()
+    }
+    found: dict[tuple[str, str], list[Direction]] = {}
     waiting = list(jobs)
-    with Progress("mine", len(jobs), "directions") as progress:
+    with Progress("mine", sum(wanted.values()), "directions") as progress:
         while waiting:
             (ready,), waiting = ray.wait(waiting, num_returns=1)
-            method, attribute = jobs[ready]
+            name = " ".join(filter(None, jobs[ready]))
             try:
-                with plain_errors(f"{method} {attribute}"):
-                    found[method, attribute] = ray.get(ready)
-                progress.advance(1)
+                with plain_errors(name):
+                    found[jobs[ready]] = ray.get(ready)
+                progress.advance(wanted[ready])
             except InputError as error:
-                failures[f"{method} {attribute}"] = str(error)
-                progress.advance(1, {"failed": 1})
+                failures[name] = str(error)
+                progress.advance(wanted[ready], {"failed": wanted[ready]})
     if not found:
         reasons = "; ".join(f"{name}: {why}" for name, why in failures.items())
         raise RunError(f"mining found no direction. {reasons}")
-    ordered = tuple(found[key] for key in jobs.values() if key in found)
+    ordered = tuple(made for key in jobs.values() for made in found.get(key, ()))
     settings = {
         method: _settings_json(method, config, mining) for method, config in configs.items()
     }
@@ -194,27 +188,44 @@ def _fit_control(data: MiningData, nrsfm: Any, regressor: Any) -> Any:
 
     limit_threads(1)
     rows = np.isfinite(data.landmarks).all(axis=(1, 2))
+    if not rows.any():
+        raise _unmeasured("landmarks were", len(data.landmarks))
     latents, landmarks = (np.asarray(x[rows], np.float64) for x in (data.latents, data.landmarks))
     return fit_control(latents, landmarks, nrsfm, regressor)
 
 
 def _mine_one(
     data: MiningData, method: str, attribute: str, config: Any, control: Any
-) -> Direction:
+) -> list[Direction]:
+    """What a method finds: one direction of the attribute, or all of its own without one."""
     limit_threads(1)
+    if method in LATENT_METHODS:
+        return load("method", method, LATENT_METHODS)(data.w, config)
+    if method in WEIGHT_METHODS:
+        return load("method", method, WEIGHT_METHODS)(data.weights, data.rows, config)
     scores = data.scores[attribute]
     rows = np.isfinite(scores)
+    if not rows.any():
+        raise _unmeasured(f"{attribute} was", len(scores))
     pairs = (data.latents[rows].astype(np.float64), scores[rows])
     if method in SCORE_METHODS:
         direction = load("method", method, SCORE_METHODS)(*pairs, config)
     else:
         direction = load("method", method, CONTROL_METHODS)(control, *pairs, config)
-    return dataclasses.replace(
+    found = dataclasses.replace(
         direction,
         attribute=attribute,
         unit=data.fields[attribute].unit,
         space=data.space,
         vector=np.asarray(direction.vector, np.float64).reshape(data.shape),
+    )
+    return [found]
+
+
+def _unmeasured(what: str, rows: int) -> InputError:
+    return InputError(
+        f"{what} measured on none of {rows:,} images; see the extractors' statuses. "
+        f"{' and '.join(UNSUPERVISED_METHODS)} need no measurements."
     )
 
 

@@ -13,6 +13,7 @@ from jobs.cluster import on_cluster
 from jobs.isolation.messages import COMMIT, MEASURE, RENDER
 from schemas.errors import InputError
 from schemas.settings import EngineSettings, StageSettings
+from storage.dataset import image_size
 from storage.manifest import Manifest
 
 ROOM = 0.8  # of the object store: the rest is for messages and for what Ray keeps there
@@ -74,7 +75,7 @@ def shards_in_flight(engine: EngineSettings, manifest: Manifest) -> int:
     Raises:
         InputError: it cannot hold a single one.
     """
-    size = manifest.settings["shard_size"] * manifest.generator["resolution"] ** 2 * 3
+    size = manifest.settings["shard_size"] * image_size(manifest) ** 2 * 3
     room = int(ROOM * engine.object_store_mb * 2**20)
     if size > room:
         raise InputError(

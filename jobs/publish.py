@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import metadata
 
 import numpy as np
 
 from jobs.evaluation_stage import Evaluated, rescoring_config
+from jobs.mining_data import mined_attributes
 from jobs.mining_stage import Mined
 from jobs.report.data import (
     DatasetFacts,
@@ -30,7 +33,7 @@ from mining.generators.registry import make_generator
 from schemas.directions import DirectionCard, Provenance
 from schemas.samples import Field
 from schemas.settings import RunSettings
-from storage.dataset import Dataset, attribute_fields
+from storage.dataset import CAMERA, Dataset, attribute_fields, image_size
 from storage.manifest import Manifest
 
 RECORDED = ("numpy", "scipy", "torch", "dlib-bin", "opencv-contrib-python-headless", "pyarrow")
@@ -52,32 +55,50 @@ def make_cards(
         cosine = None
         if truth is not None:
             cosine = truth_cosine(truth, direction.attribute, direction.vector, direction.space)
-        cards.append(
-            DirectionCard(
-                attribute=direction.attribute,
-                unit=direction.unit,
-                method=direction.method,
-                space=direction.space,
-                generator=manifest.generator["name"],
-                generator_fingerprint=manifest.generator["fingerprint"],
-                generator_licence=manifest.generator["licence"],
-                vector=direction.vector.astype(np.float32),
-                provenance=Provenance(
-                    dataset.dataset_id,
-                    settings.mining.seed,
-                    mined.settings[direction.method],
-                    code_version(),
-                    package_versions(),
-                ),
-                slope=direction.slope,
-                sigma=item.sigma,
-                responses=respond(item.rescored, pairs, spreads, config),
-                identity_cost=identity_cost(item.rescored),
-                truth_cosine=cosine,
-                evidence={**direction.evidence, **_counts(item.rescored)},
-            )
+        card = DirectionCard(
+            attribute=direction.attribute,
+            unit=direction.unit,
+            method=direction.method,
+            space=direction.space,
+            layers=direction.layers,
+            generator=manifest.generator["name"],
+            generator_fingerprint=manifest.generator["fingerprint"],
+            generator_licence=manifest.generator["licence"],
+            vector=direction.vector.astype(np.float32),
+            provenance=Provenance(
+                dataset.dataset_id,
+                settings.mining.seed,
+                mined.settings[direction.method],
+                code_version(),
+                package_versions(),
+            ),
+            slope=direction.slope,
+            sigma=item.sigma,
+            responses=respond(item.rescored, pairs, spreads, config),
+            identity_cost=identity_cost(item.rescored),
+            truth_cosine=cosine,
+            evidence={**direction.evidence, **_counts(item.rescored)},
         )
+        cards.append(named(card) if card.aimless else card)
     return cards
+
+
+def named(card: DirectionCard) -> DirectionCard:
+    """An aimless direction with a note of what it moves most, and the unit of that."""
+    own = card.own
+    if own is None:
+        note = (
+            "Mined without an attribute; what it moves is not known, as none was measured both "
+            "in the dataset and along it."
+        )
+        return replace(card, notes=note)
+    end = f", 95 % {own.low:.3g} to {own.high:.3g}" if math.isfinite(own.low + own.high) else ""
+    unit = "" if own.unit == "1" else f" {own.unit}"
+    note = (
+        f"Mined without an attribute; of those measured it moves {own.attribute} most: "
+        f"{own.per_step:.3g}{unit} per unit step{end}."
+    )
+    return replace(card, unit=own.unit, notes=note)
 
 
 def make_report(
@@ -129,7 +150,7 @@ def attribute_pairs(settings: RunSettings, manifest: Manifest) -> dict[str, Pair
     """
     known = attribute_fields(manifest)
     short = [name for name, field in known.items() if name != field.name]
-    names = dict.fromkeys([*settings.mining.attributes, *short])
+    names = dict.fromkeys([*mined_attributes(settings.mining), *short])
     return {name: _pair(known[name], manifest) for name in names}
 
 
@@ -159,6 +180,7 @@ def dataset_facts(dataset: Dataset, pairs: Mapping[str, Pair]) -> DatasetFacts:
         generator=manifest.generator["name"],
         generator_fingerprint=manifest.generator["fingerprint"],
         resolution=manifest.generator["resolution"],
+        image_size=image_size(manifest),
         licences=licences,
         attributes=tuple(summaries),
     )
@@ -166,6 +188,8 @@ def dataset_facts(dataset: Dataset, pairs: Mapping[str, Pair]) -> DatasetFacts:
 
 def known_truth(manifest: Manifest) -> Truth | None:
     """The generator's truth, where it knows one."""
+    if not any(field.name == "truth_parameters" for field in manifest.fields):
+        return None  # without loading a checkpoint, perhaps where it has no GPU
     about = manifest.generator
     generator = make_generator(about["load"], **about["options"])
     return generator.truth() if isinstance(generator, KnownTruth) else None
@@ -194,6 +218,8 @@ def _pair(field: Field, manifest: Manifest) -> Pair:
     for extractor in manifest.extractors:
         if field.name.startswith(f"{extractor['name']}_"):
             return extractor["name"], field.name.removeprefix(f"{extractor['name']}_")
+    if field.name in CAMERA:
+        return "camera", field.name.removeprefix("camera_")
     raise AssertionError(f"{field.name} belongs to no extractor")  # attribute_fields saw to it
 
 
@@ -223,7 +249,8 @@ def _strips(
     cards: Sequence[DirectionCard], evaluated: Sequence[Evaluated], pairs: Mapping[str, Pair]
 ) -> tuple[Strip, ...]:
     both = zip(cards, evaluated, strict=True)
-    return tuple(strip_of(card, item.rescored, pairs.get(card.attribute)) for card, item in both)
+    owns = ((card, item, card.own.attribute if card.own else card.attribute) for card, item in both)
+    return tuple(strip_of(card, item.rescored, pairs.get(own)) for card, item, own in owns)
 
 
 def _curves(mined: Mined) -> tuple[LossCurve, ...]:

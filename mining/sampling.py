@@ -5,7 +5,7 @@ Shard k is a pure function of (manifest, k). Everything here runs without Ray.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,13 +15,17 @@ from numpy.typing import NDArray
 from mining.evaluation.thumbnails import jpeg
 from mining.extractors.base import Extractor, Measurement, concatenate, measure
 from mining.extractors.registry import make_extractors
-from mining.generators.base import Generator, KnownTruth, TrueFaces, truncate
+from mining.fields import dataset_fields, is_tied
+from mining.generators.base import Batch, Generator, Images, KnownTruth, Posed, TrueFaces
 from mining.generators.registry import make_generator
+from mining.latents import Latents, check_conditional, shard_latents
 from mining.made_with import check_made_with, made_with
+from mining.rendering import check_size, images_of, pack_images, true_images_of, unpack_images
 from mining.threads import limit_threads
 from schemas.errors import InputError, RunError
-from schemas.samples import Field, to_column
-from schemas.settings import RunSettings
+from schemas.samples import to_column
+from schemas.settings import DatasetSettings, RunSettings
+from storage.dataset import CAMERA, image_size
 from storage.manifest import FORMAT, Manifest
 
 IMAGE = "image"  # the column that carries pixels from the generator to the extractors
@@ -42,14 +46,11 @@ def describe(settings: RunSettings) -> Manifest:
             f"dataset.cutoff {dataset.cutoff} came; {generator.name} has {generator.num_ws} "
             "rows of W+."
         )
-    fields = [*_latent_fields(generator, settings), *_truth_fields(generator)]
-    if dataset.thumbnail:
-        fields.append(Field("thumbnail", "binary", text=f"JPEG, {dataset.thumbnail} px"))
-    for extractor in extractors:
-        fields += _extractor_fields(extractor)
+    check_conditional(generator)
+    check_size(generator, dataset.image_size)
     content = {
         "format": FORMAT,
-        "dataset": dataset.model_dump(),
+        "dataset": _identity(dataset),
         "generator": _about_generator(generator, settings),
         "extractors": [
             {
@@ -63,7 +64,7 @@ def describe(settings: RunSettings) -> Manifest:
                 extractors, settings.extractors.items(), strict=True
             )
         ],
-        "fields": [field.to_json() for field in fields],
+        "fields": [f.to_json() for f in dataset_fields(generator, extractors, dataset)],
         "made_with": dict(made_with()),
     }
     return Manifest(content)
@@ -86,51 +87,68 @@ class Renderer:
         Args:
             watch: told the number of each batch before it is rendered.
         """
-        rows = self.manifest.rows(shard)
-        z, w_plus = shard_latents(self.generator, self.manifest.settings, shard, len(rows))
-        images, truth = self._images(w_plus, watch)
+        rows, settings = self.manifest.rows(shard), self.manifest.settings
+        latents = shard_latents(self.generator, settings, shard, len(rows))
+        images, thumbnails, truth = self._images(latents, watch)
         columns: dict[str, pa.Array] = {
             "sample_id": pa.array(self.manifest.sample_ids(shard), pa.string()),
             "index": pa.array(rows, pa.int64()),
-            "z": to_column(z),
+            "z": to_column(latents.z),
+            "w": to_column(latents.w_plus[:, 0]),
         }
-        tied = _is_tied(self.manifest.settings)
-        columns["w"] = to_column(w_plus[:, 0])
-        if not tied:
-            columns["w_plus"] = to_column(w_plus)
+        if not is_tied(settings):
+            columns["w_plus"] = to_column(latents.w_plus)
+        columns.update(_condition_columns(self.generator, latents))
         if truth is not None:
             columns["truth_parameters"] = to_column(truth.parameters)
             columns["truth_landmarks_2d"] = to_column(truth.landmarks_2d)
             columns["truth_landmarks_3d"] = to_column(truth.landmarks_3d)
-        edge = self.manifest.settings["thumbnail"]
-        if edge:
-            quality = self.manifest.settings["thumbnail_quality"]
-            columns["thumbnail"] = pa.array([jpeg(image, edge, quality) for image in images])
+        if settings["thumbnail"]:
+            columns["thumbnail"] = pa.array(thumbnails)
         columns[IMAGE] = pack_images(images)
         return pa.table(columns)
 
     def _images(
-        self, w_plus: NDArray[np.float32], watch: Watch | None
-    ) -> tuple[NDArray[np.uint8], TrueFaces | None]:
-        images: list[NDArray[np.uint8]] = []
+        self, latents: Latents, watch: Watch | None
+    ) -> tuple[Images, list[bytes], TrueFaces | None]:
+        """Images, thumbnails and truth; a batch's thumbnails are drawn while the next is made.
+
+        A thumbnail shows what the extractors read, so it costs no second copy off the device.
+        """
+        settings, size = self.manifest.settings, image_size(self.manifest)
+        edge, quality = settings["thumbnail"], settings["thumbnail_quality"]
+        parts = batches(len(latents.w_plus), settings["batch_size"])
+        images = np.empty((len(latents.w_plus), size, size, 3), np.uint8)
+        thumbnails: list[bytes] = []
         truths: list[TrueFaces] = []
-        for number, rows in enumerate(batches(len(w_plus), self.manifest.settings["batch_size"])):
-            if watch is not None:
-                watch(number)
-            if isinstance(self.generator, KnownTruth):
-                made, truth = self.generator.synthesize_with_truth(w_plus[rows])
-                truths.append(truth)
-            else:
-                made = self.generator.synthesize(w_plus[rows])
-            images.append(made)
+        for rows, (made, truth) in zip(parts, self._made(latents, parts, watch), strict=True):
+            images[rows] = made
+            truths += [] if truth is None else [truth]
+            thumbnails += [jpeg(image, edge, quality) for image in made] if edge else []
         if not truths:
-            return np.concatenate(images), None
+            return images, thumbnails, None
         faces = TrueFaces(
             np.concatenate([truth.parameters for truth in truths]),
             np.concatenate([truth.landmarks_2d for truth in truths]),
             np.concatenate([truth.landmarks_3d for truth in truths]),
         )
-        return np.concatenate(images), faces
+        return images, thumbnails, faces
+
+    def _made(
+        self, latents: Latents, parts: Sequence[slice], watch: Watch | None
+    ) -> Iterator[tuple[Images, TrueFaces | None]]:
+        def told() -> Iterator[Batch]:
+            for number, rows in enumerate(parts):
+                if watch is not None:
+                    watch(number)
+                yield latents[rows]
+
+        size = image_size(self.manifest)
+        if isinstance(self.generator, KnownTruth):
+            yield from true_images_of(self.generator, told(), size)
+        else:
+            for images in images_of(self.generator, told(), size):
+                yield images, None
 
 
 class Measurer:
@@ -153,7 +171,7 @@ class Measurer:
 
     def images(self, table: pa.Table) -> NDArray[np.uint8]:
         """(N, H, W, 3) of a table that a renderer made."""
-        return unpack_images(table.column(IMAGE), self.manifest.generator["resolution"])
+        return unpack_images(table.column(IMAGE), image_size(self.manifest))
 
     def measure(self, images: NDArray[np.uint8]) -> dict[str, Measurement]:
         """One batch through every extractor."""
@@ -173,48 +191,12 @@ def batches(count: int, size: int) -> list[slice]:
     return [slice(start, min(start + size, count)) for start in range(0, count, size)]
 
 
-def shard_rng(seed: int, shard: int) -> np.random.Generator:
-    """Random numbers of one shard: a counter-based Philox keyed by (run seed, shard)."""
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, shard])))
-
-
-def shard_latents(
-    generator: Generator, settings: Mapping[str, Any], shard: int, count: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """z (count, z_dim) or (count, num_ws, z_dim), and W+ (count, num_ws, w_dim) of one shard."""
-    rng = shard_rng(settings["seed"], shard)
-    if settings["space"] == "w+":
-        z = generator.sample_z(count * generator.num_ws, rng)
-        w = np.concatenate([generator.map(row[None]) for row in z])
-        w_plus = w.reshape(count, generator.num_ws, generator.w_dim)
-        z = z.reshape(count, generator.num_ws, generator.z_dim)
-    else:
-        z = generator.sample_z(count, rng)
-        w_plus = generator.broadcast(generator.map(z))
-    return z, truncate(w_plus, generator.mean_w(), settings["psi"], settings["cutoff"])
-
-
-def pack_images(images: NDArray[np.uint8]) -> pa.Array:
-    """(N, H, W, 3) to fixed-size binary, one row per image."""
-    flat = np.ascontiguousarray(images).reshape(len(images), -1)
-    kind = pa.binary(flat.shape[1])
-    return pa.Array.from_buffers(kind, len(flat), [None, pa.py_buffer(flat)])
-
-
-def unpack_images(column: pa.ChunkedArray, resolution: int) -> NDArray[np.uint8]:
-    """Fixed-size binary to (N, resolution, resolution, 3), without copying where it can."""
-    packed = column.combine_chunks()
-    if isinstance(packed, pa.ChunkedArray):
-        packed = packed.chunk(0)
-    width = packed.type.byte_width
-    buffer = packed.buffers()[1]
-    pixels = np.frombuffer(buffer, np.uint8, len(packed) * width, packed.offset * width)
-    return pixels.reshape(len(packed), resolution, resolution, 3)
-
-
-def _is_tied(settings: Mapping[str, Any]) -> bool:
-    """Whether all rows of W+ are the same w."""
-    return settings["space"] == "w" and (settings["cutoff"] is None or settings["psi"] == 1)
+def _identity(dataset: DatasetSettings) -> dict[str, Any]:
+    """The dataset settings in the manifest: ids from before `image_size` stay what they were."""
+    settings = dataset.model_dump()
+    if settings["image_size"] is None:
+        del settings["image_size"]
+    return settings
 
 
 def _about_generator(generator: Generator, settings: RunSettings) -> dict[str, Any]:
@@ -231,44 +213,14 @@ def _about_generator(generator: Generator, settings: RunSettings) -> dict[str, A
     }
 
 
-def _latent_fields(generator: Generator, settings: RunSettings) -> list[Field]:
-    per_layer = settings.dataset.space == "w+"
-    z = (generator.num_ws, generator.z_dim) if per_layer else (generator.z_dim,)
-    fields = [
-        Field("sample_id", "string", text="unique for ever"),
-        Field("index", "int64", text="0 .. samples - 1"),
-        Field("z", "float32", z, "1", "the latent drawn from the prior"),
-        Field("w", "float32", (generator.w_dim,), "1", "the first row of W+, truncated"),
-    ]
-    if not _is_tied(settings.dataset.model_dump()):
-        shape = (generator.num_ws, generator.w_dim)
-        fields.append(Field("w_plus", "float32", shape, "1", "the rows that made the image"))
-    return fields
-
-
-def _truth_fields(generator: Generator) -> list[Field]:
-    if not isinstance(generator, KnownTruth):
-        return []
-    names = generator.truth().names
-    return [
-        Field("truth_parameters", "float32", (len(names),), "see names", "true parameters", names),
-        Field("truth_landmarks_2d", "float32", (68, 2), "fraction of the image", "true landmarks"),
-        Field("truth_landmarks_3d", "float32", (68, 3), "mm", "true landmarks of the posed head"),
-    ]
-
-
-def _extractor_fields(extractor: Extractor) -> list[Field]:
-    fields = [
-        Field(f"{extractor.name}_status", "string", text="ok, no_face, ..."),
-        Field(f"{extractor.name}_reason", "string", text="why a row failed", nullable=True),
-    ]
-    for name, column in extractor.columns.items():
-        full = f"{extractor.name}_{name}"
-        nullable = column.dtype == "float32"
-        fields.append(
-            Field(full, column.dtype, column.shape, column.unit, column.text, nullable=nullable)
-        )
-    return fields
+def _condition_columns(generator: Generator, latents: Latents) -> dict[str, pa.Array]:
+    if latents.condition is None:
+        return {}
+    columns = {"condition": to_column(latents.condition)}
+    if isinstance(generator, Posed):
+        angles = np.asarray(generator.pose(latents.condition), np.float32)
+        columns |= {name: to_column(angles[:, k]) for k, name in enumerate(CAMERA)}
+    return columns
 
 
 def _measured_columns(extractor: Extractor, found: Measurement) -> dict[str, pa.Array]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -46,7 +47,7 @@ class DirectionCard:
     """One direction of the catalogue."""
 
     attribute: str
-    unit: str
+    unit: str  # of `effect`
     method: str
     space: str  # "z", "w" or "w+"
     generator: str
@@ -84,35 +85,44 @@ class DirectionCard:
         return next((r for r in self.responses if r.attribute == attribute), None)
 
     @property
+    def aimless(self) -> bool:
+        """Whether it was mined for no attribute: none was fitted, none of its name is measured."""
+        return math.isnan(self.slope) and self.response(self.attribute) is None
+
+    @property
+    def own(self) -> Response | None:
+        """The response of its own attribute; of an aimless direction the strongest, in spreads."""
+        if not self.aimless:
+            return self.response(self.attribute)
+        known = [response for response in self.responses if math.isfinite(response.relative)]
+        return max(known, key=lambda response: abs(response.relative), default=None)
+
+    @property
     def effect(self) -> float:
-        """The direction's own attribute per step of norm 1, in its unit; NaN where unmeasured."""
-        own = self.response(self.attribute)
-        return own.per_step if own else float("nan")
+        """The change of `own` per step of norm 1, in `unit`; NaN where unmeasured."""
+        return self.own.per_step if self.own else float("nan")
 
     @property
     def effect_low(self) -> float:
         """Lower end of the 95 % bootstrap interval of `effect`."""
-        own = self.response(self.attribute)
-        return own.low if own else float("nan")
+        return self.own.low if self.own else float("nan")
 
     @property
     def effect_high(self) -> float:
         """Upper end of the 95 % bootstrap interval of `effect`."""
-        own = self.response(self.attribute)
-        return own.high if own else float("nan")
+        return self.own.high if self.own else float("nan")
 
     @property
     def effect_relative(self) -> float:
         """`effect` in units of the attribute's population spread."""
-        own = self.response(self.attribute)
-        return own.relative if own else float("nan")
+        return self.own.relative if self.own else float("nan")
 
     @property
     def leak(self) -> float:
         """Root mean square of the other attributes' relative responses over the own one's."""
-        own = self.response(self.attribute)
-        others = [r.relative for r in self.responses if r.attribute != self.attribute]
-        finite = [value for value in others if np.isfinite(value)]
+        own = self.own
+        others = [] if own is None else [r for r in self.responses if r.attribute != own.attribute]
+        finite = [r.relative for r in others if np.isfinite(r.relative)]
         if own is None or not finite or not own.relative:
             return float("nan")
         return float(np.sqrt(np.mean(np.square(finite))) / abs(own.relative))

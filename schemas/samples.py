@@ -6,6 +6,8 @@ Columns, in this order:
     z               (z_dim,) the latent drawn from the prior; (num_ws, z_dim) where space is w+
     w               (w_dim,) the w that made the image, truncated
     w_plus          (num_ws, w_dim) the rows that made it, only where they are not all the same w
+    condition       (c_dim,) the class or camera, where the generator takes one
+    camera_*        yaw, pitch and roll in degrees, where the condition is a camera
     truth_*         parameters and landmarks, where the generator knows them
     thumbnail       a small JPEG
     <extractor>_*   status, reason and values of each extractor

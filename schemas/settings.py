@@ -47,6 +47,8 @@ class DatasetSettings(Part):
     """w: one w for all layers; w+: a w of its own for each layer"""
     batch_size: int = Field(10, ge=1)
     """images per call of the generator; float32 products change with it"""
+    image_size: int | None = Field(None, ge=8)
+    """edge in pixels that images are averaged down to before anything reads them; null: as made"""
     threads: int = Field(1, ge=1)
     """threads of each worker's numerical libraries"""
     thumbnail: int = Field(128, ge=0, le=1024)
@@ -110,7 +112,7 @@ class MiningSettings(Part):
         ["yaw", "pitch", "roll", "mouth_open", "smile", "eye_closed", "brow_raise"],
         min_length=1,
     )
-    """scalar columns of the extractors"""
+    """scalar columns of the extractors; unsupervised methods read none"""
     methods: dict[str, Options] = Field(
         {"ridge": {}, "svm": {}, "nrsfm": {}, "robust_pca": {}}, min_length=1
     )

@@ -15,6 +15,8 @@ from storage.files import Store
 from storage.manifest import Manifest, load
 from storage.shards import Receipt, finished, read_shard, tally
 
+CAMERA = ("camera_yaw", "camera_pitch", "camera_roll")  # columns where the condition is a camera
+
 
 class Dataset:
     """Opens a dataset folder or URL for reading.
@@ -85,11 +87,16 @@ class Dataset:
         return values.astype(np.float64), known[name]
 
 
+def image_size(manifest: Manifest) -> int:
+    """The edge in pixels of the images that the extractors read."""
+    return manifest.settings.get("image_size") or manifest.generator["resolution"]
+
+
 def attribute_fields(manifest: Manifest) -> dict[str, Field]:
     """The scalar float columns of the extractors, by their names without the prefix.
 
     Where two extractors share a name, the one that runs first keeps it; the other is reached by
-    its full column name.
+    its full column name. The camera's angles, where the generator has one, come last.
     """
     found: dict[str, Field] = {}
     for extractor in manifest.extractors:
@@ -98,4 +105,7 @@ def attribute_fields(manifest: Manifest) -> dict[str, Field]:
             if field.name.startswith(prefix) and field.dtype == "float32" and not field.shape:
                 found.setdefault(field.name.removeprefix(prefix), field)
                 found[field.name] = field
+    for field in manifest.fields:
+        if field.name in CAMERA:
+            found.setdefault(field.name, field)
     return found

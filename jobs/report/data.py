@@ -44,6 +44,7 @@ class DatasetFacts:
     resolution: int  # pixels
     licences: Mapping[str, str]  # generator, model or data -> its licence
     attributes: tuple[AttributeSummary, ...]
+    image_size: int = 0  # pixels that the extractors read; 0 in reports from before it was noted
 
     @property
     def usable(self) -> int:
@@ -56,7 +57,7 @@ class Picture:
     """One rendered image of a strip."""
 
     jpeg: bytes
-    value: float = NAN  # the direction's own attribute, in its unit
+    value: float = NAN  # what the direction is judged by, in the card's unit
     distance: float = NAN  # of the face descriptor to the unedited image's
 
 
@@ -154,7 +155,7 @@ def strip_of(card: DirectionCard, rescored: Rescored, own: Pair | None) -> Strip
     """The pictures that re-scoring kept, with what was measured on each.
 
     Args:
-        own: (extractor, column) of the card's attribute; None where nothing measures it.
+        own: (extractor, column) of what the card is judged by; None where nothing measures it.
 
     Raises:
         InputError: `own` was not measured.

@@ -100,7 +100,7 @@ def _entries(data: ReportData) -> list[Entry]:
             index,
             name,
             card,
-            card.response(card.attribute),
+            card.own,
             responses.reach(card),
             "per σ" if math.isfinite(card.sigma) else "per unit step",
             strips.get(card.direction_id),
@@ -126,14 +126,18 @@ def _tiles(data: ReportData, diagonality: float, judged: int) -> list[Tile]:
     """The key numbers; those that nobody measured are left out."""
     facts = data.dataset
     methods = {card.method for card in data.cards}
-    attributes = {card.attribute for card in data.cards}
+    attributes = {card.attribute for card in data.cards if not card.aimless}
     tiles = [
         Tile(
             numbers.whole(len(data.cards)),
             "directions",
             f"{len(methods)} methods, {len(attributes)} attributes",
         ),
-        Tile(numbers.whole(facts.rows), "images measured", f"{facts.resolution} px"),
+        Tile(
+            numbers.whole(facts.rows),
+            "images measured",
+            f"{facts.image_size or facts.resolution} px",
+        ),
     ]
     if facts.rows:
         share = numbers.percent(1 - facts.usable / facts.rows)

@@ -10,12 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mining.editing.apply import apply_direction
+from mining.evaluation.scalars import (
+    CAMERA,
+    Pair,
+    camera_angles,
+    descriptors_of,
+    measured_pairs,
+    scalars_of,
+)
 from mining.evaluation.thumbnails import jpeg
-from mining.extractors.base import Extractor, Measurement, measure
+from mining.extractors.base import Extractor, measure
 from mining.generators.base import Floats, Generator
+from mining.rendering import images_of
 from schemas.errors import InputError
-
-Pair = tuple[str, str]  # (extractor, column)
 
 
 @dataclass(frozen=True)
@@ -34,6 +41,7 @@ class RescoringConfig:
     descriptor: Pair = ("dlib", "descriptor")  # what the change of the face is measured by
     thumbnails: int = 2  # identities whose pictures are kept
     thumbnail_size: int = 128  # pixels
+    image_size: int | None = None  # pixels that the extractors read; the generator's own for None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "steps", tuple(float(step) for step in self.steps))
@@ -73,6 +81,12 @@ class Bases:
     measured: Measured  # M rows
     thumbnails: tuple[bytes, ...]  # JPEGs of the first identities
 
+    @property
+    def seen(self) -> NDArray[np.bool_]:
+        """(M,) whether an extractor has a value for the image; a camera always has."""
+        columns = [extractor != CAMERA for extractor, _ in self.pairs]
+        return np.asarray(np.isfinite(self.measured.values[:, columns]).any(axis=1))
+
 
 @dataclass(frozen=True)
 class Rescored:
@@ -93,17 +107,6 @@ class Rescored:
             known = ", ".join(f"{a}.{b}" for a, b in self.pairs)
             raise InputError(f"rescoring: no attribute {extractor}.{column}. Measured: {known}.")
         return self.values[:, :, self.pairs.index((extractor, column))]
-
-
-def scalar_pairs(extractors: Sequence[Extractor]) -> tuple[tuple[Pair, ...], tuple[str, ...]]:
-    """Every scalar float column of the extractors as (extractor, column), and their units."""
-    found = [
-        ((extractor.name, name), column.unit)
-        for extractor in extractors
-        for name, column in extractor.columns.items()
-        if column.shape == () and np.issubdtype(np.dtype(column.dtype), np.floating)
-    ]
-    return tuple(pair for pair, _ in found), tuple(unit for _, unit in found)
 
 
 def measure_bases(
@@ -130,7 +133,13 @@ def measure_bases(
         raise InputError(
             f"measure_bases: {len(condition)} conditions for {len(w_plus)} latents; expected pairs."
         )
-    pairs, units = scalar_pairs(extractors)
+    if bool(generator.c_dim) != (condition is not None):
+        came = "none" if condition is None else f"one of {np.shape(condition)}"
+        raise InputError(
+            f"measure_bases: condition: {came} came; {generator.name} takes {generator.c_dim} "
+            "numbers an image."
+        )
+    pairs, units = measured_pairs(generator, extractors)
     measured, pictures = _render_and_measure(
         generator, extractors, w_plus, condition, pairs, config
     )
@@ -166,7 +175,7 @@ def rescore(
     config = config or RescoringConfig()
     if not np.isfinite(sigma) or sigma <= 0:
         raise InputError(f"rescore: sigma is {sigma}, expected a finite number above 0.")
-    if scalar_pairs(extractors)[0] != bases.pairs:
+    if measured_pairs(generator, extractors)[0] != bases.pairs:
         raise InputError("rescore: the bases were measured with other extractors.")
     count = min(config.identities, len(bases.w_plus))
     edits = np.array(sorted(config.steps)) * sigma
@@ -233,12 +242,15 @@ def _render_and_measure(
     descriptors: list[NDArray] = []
     statuses: dict[str, Counter[str]] = {extractor.name: Counter() for extractor in extractors}
     pictures: list[bytes] = []
-    for rows in _batches(len(w_plus), config.batch):
-        given = None if condition is None else condition[rows]
-        images = generator.synthesize(w_plus[rows], given)
+    parts = [
+        (w_plus[rows], None if condition is None else condition[rows])
+        for rows in _batches(len(w_plus), config.batch)
+    ]
+    size = config.image_size or generator.resolution
+    for (_, given), images in zip(parts, images_of(generator, parts, size), strict=True):
         done = measure(extractors, images)
-        values.append(_scalars(done, pairs, len(images)))
-        descriptors.append(_descriptors(done, config.descriptor, len(images)))
+        values.append(scalars_of(done, pairs, len(images), camera_angles(generator, given)))
+        descriptors.append(descriptors_of(done, config.descriptor, len(images)))
         for name, measurement in done.items():
             statuses[name].update(measurement.status)
         wanted = config.thumbnails * width - len(pictures)
@@ -254,24 +266,3 @@ def _render_and_measure(
 def _batches(count: int, batch: int) -> Iterator[slice]:
     """Slices of at most `batch` rows that cover `count`."""
     return (slice(start, start + batch) for start in range(0, count, batch))
-
-
-def _scalars(
-    done: Mapping[str, Measurement], pairs: tuple[Pair, ...], count: int
-) -> NDArray[np.float64]:
-    """(count, A) values, NaN in rows whose status carries none."""
-    result = np.full((count, len(pairs)), np.nan)
-    for k, (extractor, column) in enumerate(pairs):
-        measurement = done[extractor]
-        result[:, k] = np.where(measurement.measured(), measurement.values[column], np.nan)
-    return result
-
-
-def _descriptors(done: Mapping[str, Measurement], pair: Pair, count: int) -> NDArray[np.float64]:
-    """(count, E) descriptors, NaN in rows without one; (count, 0) where no extractor gives any."""
-    extractor, column = pair
-    if extractor not in done or column not in done[extractor].values:
-        return np.empty((count, 0))
-    measurement = done[extractor]
-    values = np.asarray(measurement.values[column], np.float64).reshape(count, -1)
-    return np.where(measurement.measured()[:, None], values, np.nan)

@@ -1,7 +1,12 @@
-"""The protocol that every image generator fits: z -> w -> W+ -> images."""
+"""The protocol that every image generator fits: z -> w -> W+ -> images.
+
+What a generator offers beside it is a protocol of its own, found by `isinstance`: `KnownTruth`,
+`Conditioned`, `Posed`, `Resizing`, `Streaming`, `StyleWeights`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -11,6 +16,8 @@ from numpy.typing import NDArray
 from schemas.errors import InputError
 
 Floats = NDArray[np.float32]
+Images = NDArray[np.uint8]  # (N, H, W, 3) RGB, 0..255
+Batch = tuple[Floats, Floats | None]  # W+ (N, num_ws, w_dim), condition (N, c_dim) where there is
 
 
 @runtime_checkable
@@ -84,7 +91,7 @@ class TrueFaces:
 
 @runtime_checkable
 class KnownTruth(Protocol):
-    """What a generator offers beside `Generator` when its truth is known."""
+    """What a generator offers beside `Generator` when its truth is known; c_dim is 0 then."""
 
     def truth(self) -> Truth:
         """The parameters and their true directions in W."""
@@ -92,6 +99,81 @@ class KnownTruth(Protocol):
 
     def synthesize_with_truth(self, w_plus: Floats) -> tuple[NDArray[np.uint8], TrueFaces]:
         """As `synthesize`, with the truth about each image."""
+        ...
+
+
+@runtime_checkable
+class Conditioned(Protocol):
+    """What a generator with c_dim > 0 offers, so that datasets can be sampled from it."""
+
+    def sample_condition(self, count: int, rng: np.random.Generator) -> Floats:
+        """(count, c_dim) conditions drawn with `rng`: one-hot classes, or cameras."""
+        ...
+
+
+@runtime_checkable
+class Posed(Protocol):
+    """What a generator offers whose condition is a camera.
+
+    Angles are those of the face in the image, in degrees and with the signs of the geometry
+    extractor: yaw > 0 turns it to the image's right, pitch > 0 makes it look up, roll > 0 tilts
+    it clockwise.
+    """
+
+    def pose(self, condition: Floats) -> Floats:
+        """(N, c_dim) -> (N, 3) yaw, pitch, roll."""
+        ...
+
+    def with_pose(
+        self,
+        condition: Floats,
+        yaw: float | NDArray,
+        pitch: float | NDArray,
+        roll: float | NDArray,
+    ) -> Floats:
+        """(N, c_dim) cameras that see the face so, all else as in `condition`.
+
+        Edits by the camera give this to `synthesize` and leave W+ as it is.
+        """
+        ...
+
+
+@runtime_checkable
+class Resizing(Protocol):
+    """What a generator offers that makes its images smaller itself, on its device."""
+
+    def synthesize_at(self, w_plus: Floats, condition: Floats | None, size: int) -> Images:
+        """As `synthesize`, averaged over areas to (N, size, size, 3); size <= resolution."""
+        ...
+
+
+@runtime_checkable
+class Streaming(Protocol):
+    """What a generator offers that begins a batch before the last one is off its device."""
+
+    def stream(self, batches: Iterable[Batch], size: int) -> Iterator[Images]:
+        """The images of each batch in order, (N, size, size, 3), as `synthesize` makes them.
+
+        A batch is taken in the caller's thread, at the moment when it is begun, and at most one
+        batch ahead of the one that is handed over: what watches the work is told of it then.
+        """
+        ...
+
+
+@runtime_checkable
+class StyleWeights(Protocol):
+    """What a generator offers whose layers read their styles from W+ by affine maps.
+
+    Layers that only turn features into colours are left out where a convolution reads the same
+    row of W+.
+    """
+
+    def style_weights(self) -> Mapping[str, Floats]:
+        """Layer -> (channels, w_dim), the affine map without its bias."""
+        ...
+
+    def style_rows(self) -> Mapping[str, int]:
+        """Layer -> the row of W+ that it reads; the layers of `style_weights`."""
         ...
 
 

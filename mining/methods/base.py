@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral
 
@@ -17,7 +17,10 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Direction:
-    """A unit step in a latent space along which one attribute grows."""
+    """A unit step in a latent space along which one attribute grows.
+
+    What is mined without scores has a made-up attribute, "pc1" or "sefa1".
+    """
 
     method: str
     vector: Array  # (D,) for z and w, (num_ws, D) for w+; Frobenius norm 1
@@ -25,6 +28,7 @@ class Direction:
     attribute: str = ""
     unit: str = "1"
     space: str = "w"  # "z", "w" or "w+"
+    layers: tuple[int, ...] = ()  # rows of W+ that it is applied to; empty means all
     evidence: Mapping[str, float] = field(default_factory=dict)  # accuracy, residual, iterations
 
 
@@ -103,6 +107,26 @@ def principal_axes(centred: Array) -> tuple[Array, Array]:
         return np.maximum(energy, 0), axes
     _, sizes, rows = np.linalg.svd(centred, full_matrices=False)
     return sizes**2, rows.T
+
+
+def signed(axes: Array) -> Array:
+    """Axes (D, K) whose signs mean nothing, each turned so that its largest entry is positive."""
+    largest = axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])]
+    return axes * np.where(largest < 0, -1.0, 1.0)
+
+
+def check_layers(who: str, layers: Sequence[int] | None) -> tuple[int, int] | None:
+    """The rows of W+ from the first of two numbers up to the second, left out; None means all."""
+    if layers is None:
+        return None
+    pair = tuple(layers)
+    whole = all(isinstance(row, Integral) for row in pair)
+    if len(pair) != 2 or not whole or not 0 <= pair[0] < pair[1]:
+        raise InputError(
+            f"{who}: layers {list(pair)} came; expected [first, last] with 0 <= first < last: the "
+            "rows of W+ from first to last - 1."
+        )
+    return int(pair[0]), int(pair[1])
 
 
 def row_parts(rows: Array, size: int = 8192) -> Iterator[Array]:

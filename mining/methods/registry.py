@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from mining.methods.base import Direction
 from schemas.registry import Registry, load
 
 SCORE_METHODS: Registry = {
@@ -21,18 +20,32 @@ CONTROL_METHODS: Registry = {
     "robust_pca": ("mining.methods.micromotion:mine_micromotion", ""),
 }
 
+LATENT_METHODS: Registry = {
+    # mine(latents (N, w_dim), config) -> list[Direction]
+    "pca": ("mining.methods.pca:mine_pca", ""),
+}
+
+WEIGHT_METHODS: Registry = {
+    # mine(style weights, their rows of W+, config) -> list[Direction]
+    "sefa": ("mining.methods.sefa:mine_sefa", ""),
+}
+
 CONFIGS: Registry = {
     "ridge": ("mining.methods.ridge:RidgeConfig", ""),
     "svm": ("mining.methods.svm:SvmConfig", ""),
     "nrsfm": ("mining.methods.controlled:ControlledConfig", ""),
     "robust_pca": ("mining.methods.micromotion:MicromotionConfig", ""),
+    "pca": ("mining.methods.pca:PcaConfig", ""),
+    "sefa": ("mining.methods.sefa:SefaConfig", ""),
 }
 
-METHODS: Registry = {**SCORE_METHODS, **CONTROL_METHODS}
+SUPERVISED_METHODS: Registry = {**SCORE_METHODS, **CONTROL_METHODS}
+UNSUPERVISED_METHODS: Registry = {**LATENT_METHODS, **WEIGHT_METHODS}
+METHODS: Registry = {**SUPERVISED_METHODS, **UNSUPERVISED_METHODS}
 
 
-def load_method(name: str) -> Callable[..., Direction]:
-    """The function of the method `name`; `needs_control` tells its call form."""
+def load_method(name: str) -> Callable[..., Any]:
+    """The function of the method `name`; the registry that lists it tells its call form."""
     return load("method", name, METHODS)
 
 

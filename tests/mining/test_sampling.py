@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from mining.generators.base import TrueFaces, Truth
-from mining.sampling import Measurer, Renderer, describe, pack_images, shard_latents, unpack_images
+from mining.latents import shard_latents
+from mining.rendering import pack_images, unpack_images
+from mining.sampling import Measurer, Renderer, describe
 from schemas.errors import InputError, RunError
 from schemas.samples import from_column
 from schemas.settings import RunSettings
@@ -77,12 +79,14 @@ def test_truncation_with_a_cutoff_stores_the_rows_of_w_plus():
 
 def test_space_w_plus_draws_each_layer_by_itself():
     dataset = settings(space="w+").dataset.model_dump()
-    z, w_plus = shard_latents(PointsGenerator(), dataset, 0, 5)
-    assert z.shape == w_plus.shape == (5, 2, 24)
-    assert not np.allclose(w_plus[:, 0], w_plus[:, 1])
+    made = shard_latents(PointsGenerator(), dataset, 0, 5)
+    assert made.z.shape == made.w_plus.shape == (5, 2, 24)
+    assert not np.allclose(made.w_plus[:, 0], made.w_plus[:, 1])
 
 
-@pytest.mark.parametrize("change", [{"seed": 1}, {"samples": 26}, {"psi": 0.7}, {"batch_size": 3}])
+@pytest.mark.parametrize(
+    "change", [{"seed": 1}, {"samples": 26}, {"psi": 0.7}, {"batch_size": 3}, {"image_size": 16}]
+)
 def test_every_dataset_setting_names_another_dataset(change):
     assert describe(settings(**change)).dataset_id != describe(settings()).dataset_id
 

@@ -7,13 +7,14 @@ from types import MappingProxyType
 import numpy as np
 import pytest
 
-from mining.evaluation.rescoring import RescoringConfig, measure_bases, rescore, scalar_pairs
+from mining.evaluation.rescoring import RescoringConfig, measure_bases, rescore
 from mining.evaluation.response import (
     bootstrap_mean,
     identity_cost,
     identity_slopes,
     respond,
 )
+from mining.evaluation.scalars import scalar_pairs
 from mining.extractors.base import NO_FACE, NOT_MEASURED, OK, Column, Extractor, Measurement
 from mining.generators.base import Generator
 from schemas.errors import InputError

@@ -1,0 +1,101 @@
+"""What the miners read: latents, scores, landmarks, and the generator's style weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jobs.description import as_generator
+from mining.generators.base import Floats, StyleWeights
+from mining.generators.registry import make_generator
+from mining.methods.registry import CONTROL_METHODS, SUPERVISED_METHODS, WEIGHT_METHODS
+from schemas.errors import InputError
+from schemas.samples import Field
+from schemas.settings import EngineSettings, MiningSettings
+from storage.dataset import Dataset
+from storage.manifest import Manifest
+
+Styles = tuple[Mapping[str, Floats], Mapping[str, int]]  # layer -> weights, layer -> row of W+
+NO_STYLES: Styles = ({}, {})
+
+
+@dataclass(frozen=True)
+class MiningData:
+    """What all miners read, in rows of the dataset."""
+
+    latents: NDArray[np.float32]  # (N, D): w, or W+ with its rows laid end to end
+    space: str  # "w" or "w+"
+    shape: tuple[int, ...]  # of a direction: (w_dim,) or (num_ws, w_dim)
+    scores: Mapping[str, NDArray[np.float64]]  # attribute -> (N,), NaN where unmeasured
+    fields: Mapping[str, Field]  # attribute -> its column
+    landmarks: NDArray[np.float32]  # (N, L, 2), NaN where unmeasured
+    weights: Mapping[str, Floats]  # layer -> (channels, w_dim) of its style; {} where unread
+    rows: Mapping[str, int]  # layer -> the row of W+ that its style is read from
+
+    @property
+    def w(self) -> NDArray[np.float32]:
+        """(N, w_dim): the first row of W+ where they differ."""
+        return self.latents[:, : self.shape[-1]]
+
+
+def mined_attributes(mining: MiningSettings) -> list[str]:
+    """The attributes that are mined: none where all methods are unsupervised."""
+    supervised = any(method in SUPERVISED_METHODS for method in mining.methods)
+    return list(mining.attributes) if supervised else []
+
+
+def needs_control(mining: MiningSettings) -> bool:
+    """Whether a chosen method needs the shape model and the regressor."""
+    return any(method in CONTROL_METHODS for method in mining.methods)
+
+
+def read_data(dataset: Dataset, mining: MiningSettings, styles: Styles) -> MiningData:
+    """Read what the miners need from the finished shards.
+
+    Args:
+        styles: as `read_styles` gives them.
+    """
+    tied = "w_plus" not in {field.name for field in dataset.manifest.fields}
+    column = "w" if tied else "w_plus"
+    known = dataset.attributes()
+    wanted = {name: known[name] for name in mined_attributes(mining)}
+    names = [column, *(field.name for field in wanted.values())]
+    if needs_control(mining):
+        names.append(mining.landmarks)
+    arrays = dataset.arrays(list(dict.fromkeys(names)))
+    latents = arrays[column]
+    return MiningData(
+        latents.reshape(len(latents), -1),
+        "w" if tied else "w+",
+        latents.shape[1:],
+        {name: arrays[field.name].astype(np.float64) for name, field in wanted.items()},
+        wanted,
+        arrays.get(mining.landmarks, np.empty((len(latents), 0, 2), np.float32)),
+        *styles,
+    )
+
+
+def read_styles(mining: MiningSettings, manifest: Manifest, engine: EngineSettings) -> Styles:
+    """The generator's style weights and the rows of W+ that they read, where a method does.
+
+    Raises:
+        InputError: a method reads them and the generator has none.
+    """
+    if not any(method in WEIGHT_METHODS for method in mining.methods):
+        return NO_STYLES
+    return as_generator(engine, _styles, manifest)
+
+
+def _styles(manifest: Manifest) -> Styles:
+    about = manifest.generator
+    generator = make_generator(about["load"], **about["options"])
+    if not isinstance(generator, StyleWeights):
+        methods = ", ".join(WEIGHT_METHODS)
+        raise InputError(
+            f"generator {about['name']!r} has no style weights, which {methods} reads; expected "
+            "StyleWeights of mining/generators/base.py. Take the method away, or use pca."
+        )
+    return generator.style_weights(), generator.style_rows()

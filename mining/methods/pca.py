@@ -1,0 +1,78 @@
+"""GANSpace: the principal components of W, directions that nobody asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mining.methods.base import Direction, check_layers, check_whole, principal_axes, signed
+from schemas.errors import InputError
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class PcaConfig:
+    """Settings of `mine_pca`."""
+
+    components: int = 10  # the widest ones
+    layers: tuple[int, int] | None = None  # [first, last): rows of W+ that move; None: all
+
+    def __post_init__(self) -> None:
+        check_whole("pca", 1, components=self.components)
+        object.__setattr__(self, "layers", check_layers("pca", self.layers))
+
+
+def mine_pca(latents: Array, config: PcaConfig = PcaConfig()) -> list[Direction]:
+    """Find the orthogonal directions along which the latents spread most.
+
+    With X centred, the eigenvectors of X'X, the largest eigenvalue first. A component has no
+    sign of its own: its largest entry is made positive.
+    Source: Harkonen et al. (2020), arXiv:2004.02546, section 2.2; rows of W+ as in 2.3.
+
+    Args:
+        latents: (N, D) of W, N > components.
+
+    Returns:
+        Directions "pc1", "pc2", ... with, as evidence, the `variance` along each, its `share` of
+        the whole and the `rows` it comes from. They are applied to the rows of `config.layers`.
+
+    Raises:
+        InputError: a shape or a value does not fit, or the latents span fewer components.
+    """
+    latents = np.asarray(latents, np.float64)
+    if latents.ndim != 2 or not np.isfinite(latents).all():
+        raise InputError(f"pca: latents {latents.shape} came; expected (N, D) finite numbers.")
+    rows, width = latents.shape
+    most = min(rows - 1, width)
+    if config.components > most:
+        raise InputError(
+            f"pca: components is {config.components}, but latents {latents.shape} span {most} at "
+            "most; ask for fewer, or sample more."
+        )
+    energy, axes = principal_axes(latents - latents.mean(axis=0))
+    order = np.argsort(-energy, kind="stable")[: config.components]
+    total = float(energy.sum())
+    if energy[order[-1]] <= np.finfo(float).eps * max(rows, width) * total:
+        raise InputError(
+            f"pca: the latents do not spread along {config.components} directions; ask for fewer."
+        )
+    vectors = signed(axes[:, order])
+    layers = () if config.layers is None else tuple(range(*config.layers))
+    return [
+        Direction(
+            method="pca",
+            vector=vectors[:, k] / np.linalg.norm(vectors[:, k]),
+            slope=float("nan"),
+            attribute=f"pc{k + 1}",
+            layers=layers,
+            evidence={
+                "variance": float(energy[place]) / (rows - 1),
+                "share": float(energy[place]) / total,
+                "rows": float(rows),
+            },
+        )
+        for k, place in enumerate(order)
+    ]
