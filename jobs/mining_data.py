@@ -58,7 +58,8 @@ def read_data(dataset: Dataset, mining: MiningSettings, styles: Styles) -> Minin
     Args:
         styles: as `read_styles` gives them.
     """
-    tied = "w_plus" not in {field.name for field in dataset.manifest.fields}
+    # with a cutoff the rows of W+ differ, but by their truncation alone: one w decides them all
+    tied = dataset.manifest.settings["space"] == "w"
     column = "w" if tied else "w_plus"
     known = dataset.attributes()
     wanted = {name: known[name] for name in mined_attributes(mining)}

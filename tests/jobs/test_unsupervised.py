@@ -26,10 +26,10 @@ from tests.examples.points import PointsGenerator
 ROOT = Path(__file__).parents[2]
 NOISE = "tests.examples.noise:NoiseGenerator"
 POINTS = "tests.examples.points"
+RANDOM = yaml.safe_load((ROOT / "jobs" / "configs" / "random64.yaml").read_text())
 FACELESS = {
-    "generator": {"name": NOISE},
-    "extractors": {"dlib": {}, "geometry": {}},
-    "dataset": {"samples": 24, "shard_size": 12, "thumbnail": 16, "image_size": 48},
+    **RANDOM,
+    "dataset": {**RANDOM["dataset"], "samples": 24, "shard_size": 12, "image_size": 48},
     "engine": {"workers": 2, "object_store_mb": 128},
     "mining": {
         "attributes": ["yaw", "smile"],
