@@ -43,19 +43,32 @@ def shard_latents(
 
     Raises:
         InputError: as `check_conditional`.
-        RunError: the generator draws conditions of another shape than it says.
+        RunError: the generator gives latents or conditions of other shapes than it says.
     """
     rng = shard_rng(settings["seed"], shard)
     per_layer = settings["space"] == "w+"
-    z = generator.sample_z(count * generator.num_ws if per_layer else count, rng)
+    draws = count * generator.num_ws if per_layer else count
+    z = generator.sample_z(draws, rng)
+    _check_shape(generator, "sample_z", z, (draws, generator.z_dim))
     condition = _draw_condition(generator, count, rng)
     if per_layer:
         w_plus = _map_each(generator, z, condition)
         z = z.reshape(count, generator.num_ws, generator.z_dim)
     else:
-        w_plus = generator.broadcast(generator.map(z, condition=condition))
+        w = generator.map(z, condition=condition)
+        _check_shape(generator, "map", w, (count, generator.w_dim))
+        w_plus = generator.broadcast(w)
+        _check_shape(generator, "broadcast", w_plus, (count, generator.num_ws, generator.w_dim))
     cut = truncate(w_plus, generator.mean_w(), settings["psi"], settings["cutoff"])
     return Latents(z, cut, condition)
+
+
+def _check_shape(generator: Generator, call: str, found: Floats, shape: tuple[int, ...]) -> None:
+    if np.shape(found) != shape:
+        raise RunError(
+            f"generator {generator.name!r}: {call} gave shape {np.shape(found)}; expected {shape} "
+            "by what it says of itself; see mining/generators/base.py."
+        )
 
 
 def check_conditional(generator: Generator) -> None:

@@ -168,3 +168,18 @@ def test_an_edit_by_the_camera_turns_the_face_and_leaves_the_latents():
     images = [generator.synthesize(latents.w_plus, condition) for condition in turned]
     yaw = [reader(shown, {}).values["yaw"] for shown in images]
     assert (yaw[1] - yaw[0] > 0.4).all()  # 10 degrees are two thirds of a unit
+
+
+@pytest.mark.parametrize(
+    ("call", "wrong"),
+    [
+        ("sample_z", lambda count, rng: np.zeros((count, 3), np.float32)),
+        ("map", lambda z, psi=1.0, condition=None: z[:, :5]),
+        ("broadcast", lambda w: w),
+    ],
+)
+def test_a_generator_whose_shapes_are_not_its_own_word_is_named(call, wrong):
+    generator = PointsGenerator()
+    setattr(generator, call, wrong)
+    with pytest.raises(RunError, match=f"'points': {call} gave shape"):
+        drawn(generator)
