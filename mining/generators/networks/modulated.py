@@ -9,15 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mining.generators.networks.layers import Dense, activate, check_activation
+from mining.generators.networks.layers import GAINS, SLOPE, Dense, activate, check_activation
 from mining.generators.networks.resample import DEFAULT_TAPS, conv_up2, fir
 
 HALF = (torch.float16, torch.bfloat16)
 
 
-def modulated(
-    x: Tensor, weight: Tensor, style: Tensor, taps: Tensor | None = None, demodulate: bool = True
-) -> Tensor:
+def modulated(x: Tensor, weight: Tensor, style: Tensor, taps: Tensor | None = None) -> Tensor:
     """Convolve with weights that the style scales per input channel, and normalise the outputs.
 
     y_o = d_o sum_i w_oi * (s_i x_i) with d_o = (sum_i s_i^2 |w_oi|^2 + 1e-8)^-1/2.
@@ -31,9 +29,9 @@ def modulated(
         taps: the filter of an up-sampling by 2; None leaves the size.
 
     Returns:
-        (N, O, H, W) or (N, O, 2H, 2W), of x's type.
+        (N, O, H, W) or (N, O, 2H, 2W), of x's type, which the caller may overwrite.
     """
-    if demodulate and x.dtype in HALF:  # d undoes any scale; this one keeps half floats in range
+    if x.dtype in HALF:  # d undoes any scale; this one keeps half floats in range
         fan_in = weight[0].numel()
         weight = weight / (weight.abs().amax(dim=(1, 2, 3), keepdim=True) * math.sqrt(fan_in))
         style = style / style.abs().amax(dim=1, keepdim=True)
@@ -43,10 +41,8 @@ def modulated(
         y = F.conv2d(y, kernel, padding=weight.shape[-1] // 2)
     else:
         y = conv_up2(y, kernel, taps)
-    if not demodulate:
-        return y
     energy = style.square() @ weight.square().sum(dim=(2, 3)).t()
-    return y * (energy + 1e-8).rsqrt().to(y.dtype)[:, :, None, None]
+    return y.mul_((energy + 1e-8).rsqrt().to(y.dtype)[:, :, None, None])
 
 
 class ModulatedLayer(nn.Module):
@@ -89,9 +85,23 @@ class ModulatedLayer(nn.Module):
         """
         y = modulated(x, self.weight, style, self.taps if self.up == 2 else None)
         if noise is not None and self.use_noise:
-            y = y + (noise * self.noise_strength).to(y.dtype)
-        y = y + self.bias.to(y.dtype)[:, None, None]
-        return activate(y, self.activation, gain, self.clamp)
+            y = y.add_((noise * self.noise_strength).to(y.dtype))
+        y = y.add_(self.bias.to(y.dtype)[:, None, None])
+        return overwritten(y, self.activation, gain, self.clamp)
+
+
+def overwritten(y: Tensor, kind: str, gain: float, clamp: float | None) -> Tensor:
+    """As `activate`, in the memory of y where that is the leaky rectifier of every release.
+
+    New memory for large features costs a CPU far more than the arithmetic. The rectifier comes
+    last, so that autograd finds what it keeps: clamp(g lrelu(y)) = lrelu(clamp'(g y)) for g > 0.
+    """
+    if kind != "lrelu":
+        return activate(y, kind, gain, clamp)
+    y = y.mul_(GAINS[kind] * gain)
+    if clamp is not None:
+        y = y.clamp_(-clamp * gain / SLOPE, clamp * gain)
+    return F.leaky_relu_(y, SLOPE)
 
 
 class ToRgb(nn.Module):
@@ -107,6 +117,9 @@ class ToRgb(nn.Module):
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         """(N, I, H, W), (N, I) -> (N, O, H, W), float32."""
-        y = modulated(x, self.weight, style * self.weight_gain, demodulate=False)
+        kernel = self.weight.flatten(1) * (style * self.weight_gain)[:, None]
+        # one matrix per image; with channels last, where a CPU is quickest in this order
+        rows = x.flatten(2).transpose(1, 2) @ kernel.to(x.dtype).transpose(1, 2)
+        y = rows.transpose(1, 2).unflatten(2, x.shape[2:])
         y = y + self.bias.to(y.dtype)[:, None, None]
         return activate(y, "linear", clamp=self.clamp).float()
