@@ -6,11 +6,13 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mining.generators.checkpoints.arrays import TensorRef
+from mining.generators.checkpoints.arrays import TensorRef, shown
 from schemas.errors import InputError
 
 MOST_NUMBERS = 64  # of a tensor that is an argument, such as a camera's pivot
 LARGEST = 1 << 16  # of a whole number that says how many or how wide
+LONGEST = 200  # characters of a text among the arguments
+DEEPEST = 4  # containers inside containers
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 
@@ -29,8 +31,31 @@ def as_json(value: Any, what: str) -> Any:
     if isinstance(value, list | tuple):
         return [as_json(each, what) for each in value]
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
-        return {key: as_json(each, f"{what}.{key}") for key, each in value.items()}
+        return {key: as_json(each, f"{what}.{key[:40]}") for key, each in value.items()}
     raise InputError(f"its argument {what} is {value!r:.80}; expected plain values")
+
+
+def check_bounds(config: Any, depth: int = 0) -> None:
+    """Refuse JSON values that are larger than any network's arguments, or hurt a terminal.
+
+    Raises:
+        InputError: a number, a text or a container is.
+    """
+    match config:
+        case dict() if len(config) <= MOST_NUMBERS and depth < DEEPEST:
+            for each in (*config, *config.values()):
+                check_bounds(each, depth + 1)
+        case list() if len(config) <= MOST_NUMBERS and depth < DEEPEST:
+            for each in config:
+                check_bounds(each, depth + 1)
+        case str() if len(config) <= LONGEST and config.isprintable():
+            pass
+        case bool() | None:
+            pass
+        case int() | float() if abs(config) <= LARGEST << 4:
+            pass
+        case _:
+            raise InputError(f"its arguments hold {shown(config)}, more than a network needs")
 
 
 def named(names: Sequence[str], args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:

@@ -90,7 +90,7 @@ class Converter:
             case Call() if node.name.full in self.rules:
                 return self.rules[node.name.full](self, node)
             case Call() if is_module(node.name.full):
-                return self.module(node.name.full, state_of(node))
+                return self.module(node.name.full, self.state_of(node))
         what = node.name.full if isinstance(node, Call) else shown(node)
         raise InputError(f"{what} stands where no checkpoint has it")
 
@@ -111,6 +111,21 @@ class Converter:
         if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
             raise InputError(f"a module's {name} is not a dict by names")
         return found
+
+    def state_of(self, node: Call) -> dict[str, Any]:
+        """The state that an object was given: a dict by names."""
+        if not isinstance(node.state, Pairs) or node.entries:
+            raise InputError(f"an object of {node.name.full} has no state, expected a dict")
+        return self.named(node.state)
+
+    def named(self, node: Any) -> dict[str, Any]:
+        """A dict by names whose values are still nodes; counted, as many may share it."""
+        if not isinstance(node, Pairs):
+            raise InputError("an object's state is not a dict by names")
+        self.count(len(node.entries))
+        if not all(isinstance(key, str) for key, _ in node.entries):
+            raise InputError("an object's state is not a dict by names")
+        return dict(node.entries)
 
     def module(self, class_name: str, state: Mapping[str, Any]) -> Module:
         """A torch module from what it keeps."""
@@ -140,16 +155,3 @@ def all_of(values: Mapping[str, Any], kind: type) -> None:
     for name, value in values.items():
         if value is not None and not isinstance(value, kind):
             raise InputError(f"{name[:80]!r} is a {type(value).__name__}, not a {kind.__name__}")
-
-
-def state_of(node: Call) -> dict[str, Any]:
-    """The state that an object was given: a dict by names."""
-    if not isinstance(node.state, Pairs) or node.entries:
-        raise InputError(f"an object of {node.name.full} has no state, expected a dict")
-    return named(node.state)
-
-
-def named(node: Any) -> dict[str, Any]:
-    if not isinstance(node, Pairs) or not all(isinstance(key, str) for key, _ in node.entries):
-        raise InputError("an object's state is not a dict by names")
-    return dict(node.entries)

@@ -117,6 +117,13 @@ def fetch(
     return Fetched(path, found, expected is None)
 
 
+def forget(path: Path) -> None:
+    """Drop a fetched file and the checksum that it was trusted with."""
+    with writing(path.parent):
+        path.with_name(f"{path.name.partition('-')[0]}.json").unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+
+
 def _mismatch(url: str, found: str, expected: str, recorded: bool) -> str:
     said = f"checkpoint: {shown(url)} has the SHA-256 {found}; expected {expected}"
     if recorded:
@@ -184,6 +191,7 @@ def _append(
         for block in blocks:
             end += len(block)
             if end > most:
+                part.unlink()
                 raise _too_large(url, end, most)
             with writing(part.parent):
                 file.write(block)

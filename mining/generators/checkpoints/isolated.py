@@ -26,6 +26,7 @@ ENVIRONMENT = {  # all of it: no proxy, no token, no thread pools
     "MKL_NUM_THREADS": "1",
     **{name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ},
 }
+LONGEST_ERROR = 6000  # characters; a path may have 4096 of them
 COMMAND = (sys.executable, "-P", "-s", "-m", "mining.generators.checkpoints.worker")
 
 
@@ -74,7 +75,7 @@ def extract(
         if answer.storage:
             raise StorageError(f"{answer.error}; expected a folder with room that can be written.")
         if answer.error:
-            raise InputError(answer.error)
+            raise InputError(_one_line(answer.error))
         _replace(part, target)
     finally:
         with contextlib.suppress(OSError):
@@ -122,12 +123,19 @@ def _answer(task: Task, wall: float) -> Answer:
         ) from None
     if done.returncode == 0:
         return Answer(**json.loads(done.stdout))
-    last = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
+    lines = done.stderr.decode(errors="replace").strip().splitlines()
+    last = _one_line(lines[-1][:200]) if lines else "it said nothing"
     raise InputError(
-        f"checkpoint {task.path}: its reader {_ending(done.returncode)} ({last[0][:200]}); "
+        f"checkpoint {task.path}: its reader {_ending(done.returncode)} ({last}); "
         f"it had {task.memory >> 20} MiB and {task.seconds} s. Get the file again, or report it "
         "if it comes from a source you trust."
     )
+
+
+def _one_line(text: str) -> str:
+    """An error's text without what a file's names could do to a terminal, and not endless."""
+    plain = "".join(letter if letter.isprintable() else "?" for letter in text[:LONGEST_ERROR])
+    return plain if len(text) <= LONGEST_ERROR else f"{plain} ..."
 
 
 def _ending(status: int) -> str:

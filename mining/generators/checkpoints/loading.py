@@ -15,7 +15,7 @@ from mining.generators.checkpoints.cache import (
     file_sha256,
     make_folder,
 )
-from mining.generators.checkpoints.fetch import DEFAULTS, FetchConfig, Report, fetch
+from mining.generators.checkpoints.fetch import DEFAULTS, FetchConfig, Report, fetch, forget
 from mining.generators.checkpoints.known import KNOWN, known
 from mining.generators.checkpoints.refusals import shown
 from schemas.errors import CorruptDataError, InputError
@@ -74,24 +74,57 @@ def locate(
     entry = known(source)
     url = entry.url if entry else source
     licence = entry.licence if entry else None
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise InputError(f"checkpoint: {source!r} is not a URL: {error}.") from None
     if "://" in url and parts.scheme != "file":
         wanted = sha256 or (entry.sha256 if entry else None)
         got = fetch(url, cache_folder(cache) / "downloads", wanted, report, config)
         return Found(got.path, shown(url), got.sha256, licence, got.trusted)
-    path = Path(unquote(parts.path)) if parts.scheme == "file" else Path(url).expanduser()
-    if not path.is_file():
-        if path.exists() or path.suffix or len(path.parts) > 1:
-            what = "is a folder" if path.is_dir() else "does not exist"
-            raise InputError(f"checkpoint {source} {what}; expected a file, a URL or a known name.")
-        raise unknown("checkpoint", source, KNOWN)
+    path = _local(source, unquote(parts.path) if parts.scheme == "file" else url)
     if sha256 is not None and (found := file_sha256(path)) != checked_sha256(sha256):
         raise CorruptDataError(f"checkpoint {path} has the SHA-256 {found}; expected {sha256}.")
     return Found(path, str(path), sha256.lower() if sha256 else None, licence)
 
 
+def _local(source: str, name: str) -> Path:
+    """The path of a file on this machine.
+
+    Raises:
+        InputError: there is none, or it is something else.
+    """
+    try:
+        path = Path(name).expanduser()
+        if path.is_file():
+            return path
+        exists = path.exists()
+    except (OSError, RuntimeError) as error:  # too long, no permission, nobody's home
+        said = getattr(error, "strerror", None) or error
+        raise InputError(f"checkpoint {source[:200]}: {str(said).rstrip('.')}.") from None
+    if not exists and not path.suffix and len(path.parts) == 1:
+        raise unknown("checkpoint", source, KNOWN)
+    what = "is a folder" if path.is_dir() else "is not a file" if exists else "does not exist"
+    raise InputError(f"checkpoint {source} {what}; expected a file, a URL or a known name.")
+
+
 def load(found: Found, cache: str | None = None) -> Checkpoint:
-    """Read a file, by way of the cache where it is not one of ours."""
+    """Read a file, by way of the cache where it is not one of ours.
+
+    A download without a checksum that cannot be read, such as a login page, is not trusted: it is
+    forgotten, so that the next try fetches it again.
+    """
+    try:
+        return _loaded(found, cache)
+    except (InputError, CorruptDataError) as error:
+        if found.trusted:
+            forget(found.path)
+        if found.source == str(found.path):
+            raise
+        raise type(error)(str(error).replace(str(found.path), found.source)) from None
+
+
+def _loaded(found: Found, cache: str | None) -> Checkpoint:
     try:
         ours = native.is_native(found.path)
     except OSError as error:

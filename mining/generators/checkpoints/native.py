@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from mining.generators.checkpoints.arguments import check_bounds
 from mining.generators.checkpoints.base import Architecture, Checkpoint
 from mining.generators.checkpoints.cache import writing
 from mining.generators.checkpoints.fingerprint import fingerprint
@@ -28,8 +29,9 @@ if TYPE_CHECKING:
 
 FILE_FORMAT = "latentlode"
 START = 8  # bytes that hold the header's length
-MOST_HEADER = 16 << 20  # bytes; a StyleGAN3 of 1024 pixels needs 20,000
+MOST_HEADER = 1 << 20  # bytes; a StyleGAN3 of 1024 pixels needs 20,000
 MOST_DIMENSIONS = 8
+LONGEST_TEXT = 1000  # characters of a licence
 ITEM = 4  # bytes of a float32, the only numbers that networks here have
 NAME = re.compile(r"\w+(\.\w+)*")
 TEXTS = ("architecture", "config", "licence", "sha256", "file_format")
@@ -206,7 +208,7 @@ def _header(path: Path, data: mmap.mmap) -> Header:
         ) from None
     if version != FORMAT:
         raise InputError(
-            f"checkpoint {path}: it is of format {version}; expected {FORMAT}. "
+            f"checkpoint {path}: it is of format {version!r:.80}; expected {FORMAT}. "
             "Convert it again from the file that it came from."
         )
     known = get_args(Architecture)
@@ -218,6 +220,15 @@ def _header(path: Path, data: mmap.mmap) -> Header:
             f"checkpoint {path}: architecture {texts['architecture']!r:.80}; expected one of "
             f"{', '.join(known)}."
         )
+    for key, text in texts.items():  # they are shown on terminals
+        if key != "config" and not (len(text) <= LONGEST_TEXT and text.isprintable()):
+            raise InputError(
+                f"checkpoint {path}: its {key} is {text!r:.80}; expected a short text."
+            )
+    try:
+        check_bounds(config)
+    except InputError as error:
+        raise InputError(f"checkpoint {path}: {error}.") from None
     return Header(
         architecture=texts["architecture"],
         config=config,

@@ -67,8 +67,9 @@ def _read(source: Slice) -> PlainFile:
 
 
 def _other_kind(start: bytes) -> str:
+    text = start.removeprefix(b"\xef\xbb\xbf").lstrip()
     for beginning, what in KNOWN_OTHERS.items():
-        if start.startswith(beginning):
+        if text.startswith(beginning):
             return what
     if start[257:262] == b"ustar":
         return "a tar archive (torch before 0.1.10): load and save it with a newer torch"

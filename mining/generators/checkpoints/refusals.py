@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import urlsplit, urlunsplit
 
 from schemas.errors import InputError, LodeError, StorageError
@@ -12,7 +13,10 @@ def shown(url: str) -> str:
     """A URL without the secrets that it may hold: user, password, signature."""
     if "://" not in url:
         return url
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "a URL that cannot be read"
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
@@ -24,7 +28,7 @@ def may_pass(error: Exception) -> bool:
     error = _unwrapped(error)
     if "Credentials" in type(error).__name__:  # botocore's: there are none, or half of them
         return False
-    wrong = isinstance(error, FileNotFoundError | PermissionError)
+    wrong = isinstance(error, FileNotFoundError | PermissionError | ValueError)  # no URL
     return not wrong and (isinstance(error, OSError) or is_remote(error))
 
 
@@ -54,5 +58,6 @@ def told(url: str, error: Exception) -> LodeError:
     if status in (404, 410) or isinstance(error, FileNotFoundError):
         return InputError(f"{who}: there is no such file; check the URL.")
     said = str(error).replace(url, shown(url)) or type(error).__name__
+    said = re.sub(r"\w+://[^\s'\"]+", lambda found: shown(found[0]), said)  # of a redirection
     said = f"the server answers {status}" if status else " ".join(said.split()).rstrip(".")
     return StorageError(f"{who}: {said}. Run the same command again to go on where it stopped.")

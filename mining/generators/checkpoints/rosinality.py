@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mining.generators.checkpoints.arguments import FLOATS
-from mining.generators.checkpoints.arrays import TensorRef
+from mining.generators.checkpoints.arguments import FLOATS, MOST_NUMBERS, whole
+from mining.generators.checkpoints.arrays import TensorRef, shown
 from mining.generators.checkpoints.plain import Normalised
 from schemas.errors import InputError
 
@@ -173,12 +173,13 @@ def _taps(weights: _Weights) -> list[float]:
     """The one filter that all its low-pass filters are, up to their gain."""
     found = {}
     for name in weights.kernels():
+        shape = weights.shape(name)
+        if len(shape) != 2 or not 0 < shape[0] == shape[1] <= MOST_NUMBERS:
+            raise InputError(f"its filter {shown(name)} has shape {shape}; expected a small square")
         kernel = np.asarray(weights.state[name].read(), np.float64)
-        row = kernel.sum(axis=0) / kernel.sum()
-        if kernel.ndim != 2 or not np.allclose(
-            np.outer(row, row) * kernel.sum(), kernel, atol=1e-5
-        ):
-            raise InputError(f"its filter {name} is not the product of a row with itself")
+        row = kernel.sum(axis=0) / (kernel.sum() or 1)
+        if not np.allclose(np.outer(row, row) * kernel.sum(), kernel, atol=1e-5):
+            raise InputError(f"its filter {shown(name)} is not the product of a row with itself")
         found[tuple(np.round(row, 6))] = row
     if len(found) > 1:
         raise InputError(f"it has {len(found)} different filters; expected one")
@@ -203,12 +204,13 @@ def _estimated(tensors: Mapping[str, Load], layers: int) -> Load:
 
     Source of the practice: Karras et al. (2019), arXiv:1812.04948, appendix B.
     """
-    x = np.random.default_rng(SEED).standard_normal(
-        (SAMPLES, tensors["mapping.fc0.weight"]().shape[1]), np.float32
-    )
+    width = whole(tensors["mapping.fc0.weight"]().shape[1], "z_dim", 1)
+    x = np.random.default_rng(SEED).standard_normal((SAMPLES, width), np.float32)
     x /= np.sqrt(np.mean(x**2, axis=1, keepdims=True) + 1e-8)
     for n in range(layers):
         weight, bias = tensors[f"mapping.fc{n}.weight"](), tensors[f"mapping.fc{n}.bias"]()
+        if weight.shape != (len(bias), x.shape[1]):
+            raise InputError(f"its mapping layer {n} has shape {weight.shape} and does not fit")
         x = x @ (weight.T * np.float32(MULTIPLIER / weight.shape[1] ** 0.5)) + MULTIPLIER * bias
         x = np.where(x < 0, np.float32(SLOPE) * x, x) * np.float32(GAIN)
     mean = x.mean(axis=0, dtype=np.float64).astype(np.float32)

@@ -15,7 +15,7 @@ from mining.generators.checkpoints.arrays import (
     shown,
     tensor,
 )
-from mining.generators.checkpoints.converting import Converter, Rules, all_of, named, state_of
+from mining.generators.checkpoints.converting import Converter, Rules, all_of
 from mining.generators.checkpoints.names import (
     DICTS,
     NUMPY_ROOTS,
@@ -73,7 +73,7 @@ def _dict(converter: Converter, node: Call) -> dict[Any, Any]:
 
 
 def _namespace(converter: Converter, node: Call) -> dict[str, Any]:
-    return {name: converter.plain(value) for name, value in state_of(node).items()}
+    return {name: converter.plain(value) for name, value in converter.state_of(node).items()}
 
 
 def _encoded(converter: Converter, node: Call) -> bytes:
@@ -198,16 +198,16 @@ def _number(converter: Converter, node: Call) -> TensorRef:
 
 def _persistent(converter: Converter, node: Call) -> Module:
     """An object of NVIDIA's torch_utils.persistence; its source text is not looked at."""
-    meta = named(_arguments(node, 1)[0])
+    meta = converter.named(_arguments(node, 1)[0])
     class_name = meta.get("class_name")
     if meta.get("type") != "class" or not isinstance(class_name, str):
         raise InputError("a persistent object is not described as torch_utils.persistence does")
-    return converter.module(class_name, named(meta.get("state")))
+    return converter.module(class_name, converter.named(meta.get("state")))
 
 
 def _tensorflow(converter: Converter, node: Call) -> TensorFlowNetwork:
     """A network of dnnlib.tflib; its source text is not looked at."""
-    state = state_of(node)
+    state = converter.state_of(node)
     name, function = state.get("name"), state.get("build_func_name")
     version = state.get("version")
     if not isinstance(name, str) or not isinstance(function, str) or type(version) is not int:
@@ -223,6 +223,7 @@ def _variables(converter: Converter, node: Any) -> dict[str, TensorRef]:
     """A TensorFlow network's variables: pairs of a name and an array, or a number's own array."""
     if not isinstance(node, list):
         raise InputError("a TensorFlow network has no list of variables")
+    converter.count(10 * len(node))  # each takes longer than a plain value
     found: dict[str, TensorRef] = {}
     for pair in node:
         match pair:

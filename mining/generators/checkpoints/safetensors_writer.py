@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mining.generators.checkpoints.arguments import check_bounds
 from mining.generators.checkpoints.fingerprint import combined, digest, little
 from mining.generators.checkpoints.plain import Normalised
 from schemas.errors import InputError
@@ -45,10 +46,7 @@ def write(path: Path, found: Normalised, most_bytes: int) -> str:
         InputError: the tensors are too many bytes, or of a dtype that the format lacks; or the
             config has values that JSON lacks.
     """
-    entries = _laid_out(found.tensors)
-    total = max((entry["data_offsets"][1] for entry in entries.values()), default=0)
-    if total > most_bytes:
-        raise InputError(f"its tensors take {total} bytes, more than the {most_bytes} of its file")
+    entries = _laid_out(found.tensors, most_bytes)
     told = {
         **FORMAT,
         "architecture": found.architecture,
@@ -69,9 +67,11 @@ def write(path: Path, found: Normalised, most_bytes: int) -> str:
     return sha256
 
 
-def _laid_out(tensors: Mapping[str, Callable[[], NDArray[Any]]]) -> dict[str, dict[str, Any]]:
+def _laid_out(
+    tensors: Mapping[str, Callable[[], NDArray[Any]]], most_bytes: int
+) -> dict[str, dict[str, Any]]:
     """Each tensor's line of the header, in the order of the file: wide numbers first."""
-    kinds = {}
+    kinds, total = {}, 0
     for name, read in tensors.items():
         values = read()
         if values.dtype.name not in CODES or name == "__metadata__":
@@ -79,6 +79,11 @@ def _laid_out(tensors: Mapping[str, Callable[[], NDArray[Any]]]) -> dict[str, di
                 f"a tensor {name[:80]!r} of type {values.dtype.name} does not fit into safetensors"
             )
         kinds[name] = values.dtype, values.shape, values.nbytes
+        total += values.nbytes
+        if total > most_bytes:  # before the next is read: thousands may lie in one storage
+            raise InputError(
+                f"its tensors take {total} bytes, more than the {most_bytes} of its file"
+            )
     entries, at = {}, 0
     for name in sorted(kinds, key=lambda name: (-kinds[name][0].itemsize, name)):
         kind, shape, length = kinds[name]
@@ -90,9 +95,11 @@ def _laid_out(tensors: Mapping[str, Callable[[], NDArray[Any]]]) -> dict[str, di
 
 def _config(config: Mapping[str, Any]) -> str:
     try:
-        return json.dumps(dict(config), sort_keys=True, allow_nan=False)
+        text = json.dumps(dict(config), sort_keys=True, allow_nan=False)
     except (TypeError, ValueError):
         raise InputError("its network's arguments hold values that JSON lacks") from None
+    check_bounds(json.loads(text))  # as the reader of the file will
+    return text
 
 
 def _header(told: Mapping[str, str], entries: Mapping[str, Any]) -> bytes:

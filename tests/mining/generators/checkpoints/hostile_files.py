@@ -116,6 +116,7 @@ def bombs() -> dict[str, tuple[bytes, str]]:
         ),
         "laughs": (bare(laughs), "written out"),
         "laughs in a key": (bare(b"}" + laughs + b"Ns"), "a tuple is a key"),
+        "a state that many share": (_shared(), "written out"),
         "laughs as a shape": (_rebuilt(b"K\x00", laughs, b"K\x01\x85"), "written out"),
         "nested lists": (bare(b"]" * 5000 + b"a" * 4999), "deeper than"),
         "nested tuples": (bare(b"N" + b"\x85" * 5000), "deeper than"),
@@ -232,6 +233,16 @@ def _rebuilt(offset: bytes, shape: bytes, strides: bytes) -> bytes:
         + strides
         + rest
     )
+
+
+def _shared() -> bytes:
+    """One dict of many entries, as the state of many objects."""
+    called = b"ctorch_utils.persistence\n_reconstruct_persistent_obj\n"
+    hidden = b"ctorch\ndevice\n(" + text("cpu") + called + b"q\x00tR"  # its 2nd is not looked at
+    entries = text("a") + b"q\x01N" + b"h\x01N" * 10_000
+    meta = text("type") + text("class") + text("class_name") + text("X") + text("state")
+    meta = b"}q\x02(" + meta + b"}(" + entries + b"uu"
+    return bare(b"(" + hidden + meta + b"h\x00h\x02\x85R" * 1_000 + b"t")
 
 
 def _inside() -> bytes:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from mining.generators.checkpoints.fetch import FetchConfig, fetch
-from mining.generators.checkpoints.refusals import shown
+from mining.generators.checkpoints.refusals import may_pass, shown, told
 from schemas.errors import CorruptDataError, InputError, LodeError, StorageError
 
 pytestmark = pytest.mark.timeout(120)
@@ -176,6 +176,13 @@ def test_a_file_larger_than_allowed_is_refused(site, tmp_path, sized):
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 1_000_100
 
 
+def test_what_is_too_large_does_not_stay_in_the_cache(site, tmp_path):
+    site.sized = False
+    with pytest.raises(InputError, match="at most 1,000,000 are fetched"):
+        fetch(site.url, tmp_path, config=FetchConfig(most_bytes=10**6))
+    assert not list(tmp_path.glob("*.part"))
+
+
 def test_a_server_that_does_not_tell_the_size(site, tmp_path):
     site.sized = False
     assert fetch(site.url, tmp_path, SHA256, config=ONCE).path.read_bytes() == CONTENT
@@ -264,6 +271,13 @@ def test_other_stores(tmp_path):
         fetch("memory://models", tmp_path)
     with pytest.raises(InputError, match="cannot be opened: Protocol not known"):
         fetch("nonsense://models/a.pkl", tmp_path)
+
+
+def test_secrets_in_a_redirection_are_not_shown():
+    error = ValueError("ftp://user:SECRET@host/file?key=SECRET and https://[::1")
+    assert not may_pass(error)
+    message = str(told("http://host/file", error))
+    assert "ftp://host/file" in message and "SECRET" not in message
 
 
 def test_secrets_in_a_url_are_not_shown():

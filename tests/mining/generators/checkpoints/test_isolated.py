@@ -179,6 +179,34 @@ def test_what_a_reader_may_not_do_ends_in_one_line(tmp_path, snapshot, function,
     assert os.listdir(tmp_path) == [path.name]
 
 
+def test_names_in_a_file_do_nothing_to_a_terminal(tmp_path):
+    """Neither as a tensor's name nor as an argument's, and not by the megabyte."""
+    evil = "\x1b[2J\n" * 100_000
+    fc = made_files.module("Layer", {evil: torch.zeros(2, dtype=torch.int64)})
+    for kwargs, parts in (({evil: b"x"}, {}), ({}, {"fc0": fc})):
+        synthesis = made_files.module("S", modules={"input": made_files.module("I")})
+        parts = {"synthesis": synthesis, "mapping": made_files.module("M", modules=parts)}
+        node = made_files.module("Generator", modules=parts, init_kwargs=kwargs)
+        path = tmp_path / "evil.pkl"
+        path.write_bytes(made_files.dumped({"G_ema": node}))
+        with pytest.raises(InputError, match="expected (plain values|floats)") as caught:
+            extract(path, tmp_path / "out")
+        assert str(caught.value).isprintable() and len(str(caught.value)) < 6100
+
+
+def test_many_tensors_in_one_storage_are_not_widened_one_by_one(tmp_path):
+    reads = []
+
+    def read():
+        reads.append(1)
+        return np.zeros(200)
+
+    found = Normalised("stylegan2", {}, {str(n): read for n in range(1000)}, "x", "y")
+    with pytest.raises(InputError, match="more than the 4000 of its file"):
+        write(tmp_path / "out", found, 4000)
+    assert len(reads) == 3
+
+
 def test_what_cannot_be_read_or_written_is_named(tmp_path, snapshot):
     path, _ = snapshot
     with pytest.raises(InputError, match="No such file"):

@@ -125,6 +125,16 @@ def test_urls(made, cache, conversions):
         read_checkpoint(str(made), sha256="0" * 64)
 
 
+def test_a_page_in_place_of_a_file_is_not_trusted(made):
+    """A login page: the error names the URL, and the next try fetches again."""
+    store, url = fsspec.filesystem("memory"), "memory://zoo/behind-a-login.pkl"
+    store.pipe_file("/zoo/behind-a-login.pkl", b"\n<!DOCTYPE html>")
+    with pytest.raises(InputError, match=f"^checkpoint {url}: it is a web page"):
+        read_checkpoint(url)
+    store.pipe_file("/zoo/behind-a-login.pkl", made.read_bytes())
+    assert read_checkpoint(url).architecture == "stylegan2"
+
+
 def test_a_known_checkpoint_brings_its_licence_and_checksum(made, monkeypatch):
     fsspec.filesystem("memory").pipe_file("/zoo/ffhq.pkl", made.read_bytes())
     name = "stylegan2-ada-ffhq-1024"

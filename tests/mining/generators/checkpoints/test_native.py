@@ -57,6 +57,37 @@ def test_what_was_written_comes_back(written):
     assert [path.name for path in written.parent.iterdir()] == [written.name]
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"licence": "MIT\x1b[2J"}, "its licence is"),
+        ({"licence": "x" * 1001}, "its licence is"),
+        ({"file_format": "\ud800"}, "its file_format is"),
+        ({"config": {"num_layers": 10**9}}, "hold 1000000000, more than a network needs"),
+        ({"config": {"taps": [1] * 65}}, "hold list, more"),
+        ({"config": {"a\nb": 1}}, r"hold 'a\\nb', more"),
+        ({"config": {"a": [[[[1]]]]}}, "hold list, more"),
+    ],
+)
+def test_what_would_flood_a_terminal_or_a_network_is_refused(written, tmp_path, changes, said):
+    """In a file of a stranger: our own writer refuses such arguments too."""
+    content = written.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    plain = {key: json.dumps(v) if key == "config" else v for key, v in changes.items()}
+    header["__metadata__"] |= plain
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(len(text).to_bytes(8, "little") + text + content[8 + length :])
+    with pytest.raises(InputError, match=said) as caught:
+        native.read(path)
+    assert str(caught.value).isprintable()
+    if "config" in changes:
+        with pytest.raises(InputError, match=said):
+            native.save(made(**changes), tmp_path / "b.safetensors")
+
+
 def test_tensors_lie_in_the_mapped_file_and_never_change_it(written):
     before = written.read_bytes()
     found = native.read(written).tensors

@@ -147,14 +147,14 @@ def test_an_unknown_architecture_is_refused_by_its_name(tmp_path):
 
 def test_a_filter_that_its_arguments_do_not_give_is_refused(tmp_path):
     node = persistent(network(**ADA), "Generator", SAID, FILTER.T.roll(1, 0), init_kwargs=ADA)
-    with pytest.raises(InputError, match="resample_filter is not the one of its arguments"):
+    with pytest.raises(InputError, match="resample_filter' is not the one of its arguments"):
         read(tmp_path, node)
 
 
 def test_numbers_that_are_no_floats_are_refused(tmp_path):
     node = small()
     node.meta["state"]["_buffers"]["steps"] = torch.zeros(2, dtype=torch.int64)
-    with pytest.raises(InputError, match="its tensor steps holds int64; expected floats"):
+    with pytest.raises(InputError, match="its tensor 'steps' holds int64; expected floats"):
         read(tmp_path, node)
 
 
