@@ -31,7 +31,15 @@ _SHORT = 10  # digits of a direction id in tables, enough for `show`
 
 FIELDS = (  # of a record, of the card or its provenance
     *("direction_id", "attribute", "unit", "method", "space", "version", "truth_cosine"),
-    *("effect", "effect_low", "effect_high", "effect_relative", "leak", "identity_cost"),
+    *(
+        "effect_on",
+        "effect",
+        "effect_low",
+        "effect_high",
+        "effect_relative",
+        "leak",
+        "identity_cost",
+    ),
     *("slope", "sigma", "layers", "shape", "generator", "generator_fingerprint"),
     *("generator_licence", "dataset_id", "seed", "code_version", "publication_id", "created_at"),
 )
@@ -182,6 +190,14 @@ def _number(value: float | None, digits: int = 3) -> str:
     return "-" if value is None or math.isnan(value) else f"{value:.{digits}g}"
 
 
+def _effect(card: DirectionCard) -> str:
+    """With its unit; and of an aimless direction, what it is an effect on."""
+    if math.isnan(card.effect):
+        return "-"
+    unit = "" if card.unit == "1" else f" {card.unit}"
+    return f"{_number(card.effect)}{unit}{f' on {card.effect_on}' if card.aimless else ''}"
+
+
 def _listing(cards: Sequence[DirectionCard]) -> RenderableType:
     from rich.table import Table
 
@@ -199,7 +215,7 @@ def _listing(cards: Sequence[DirectionCard]) -> RenderableType:
             card.generator,
             str(card.version),
             _number(card.truth_cosine),
-            f"{_number(card.effect)} {card.unit}",
+            _effect(card),
             _number(card.leak),
             _number(card.identity_cost),
         )
@@ -233,14 +249,15 @@ def _facts(card: DirectionCard) -> list[tuple[str, str]]:
     made = card.provenance
     interval = f"{_number(card.effect_low)} .. {_number(card.effect_high)}"
     shape = " x ".join(map(str, card.vector.shape))
+    aim = "mined without an attribute" if card.aimless else f"in {card.unit}"
     facts = [
         ("direction", card.direction_id),
-        ("attribute", f"{card.attribute}, in {card.unit}"),
+        ("attribute", f"{card.attribute}, {aim}"),
         ("method", card.method),
         ("space", f"{card.space}, {shape}"),
         ("layers", " ".join(map(str, card.layers)) or "all"),
         ("version", str(card.version)),
-        ("effect", f"{_number(card.effect)} per step of norm 1 (95 %: {interval})"),
+        ("effect", f"{_effect(card)} per step of norm 1 (95 %: {interval})"),
         ("slope as fitted", _number(card.slope)),
         ("sigma", _number(card.sigma)),
         ("leak", _number(card.leak)),

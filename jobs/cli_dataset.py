@@ -100,7 +100,11 @@ def record(dataset: Dataset) -> dict[str, Any]:
     return {
         "dataset_id": dataset.dataset_id,
         "url": dataset.url,
-        "generator": {key: manifest.generator[key] for key in named},
+        "generator": {
+            **{key: manifest.generator[key] for key in named},
+            "weights": manifest.generator.get("weights"),
+            "options": manifest.generator["options"],
+        },
         "extractors": [{key: about[key] for key in named} for about in manifest.extractors],
         "settings": dict(manifest.settings),
         "rows": dataset.rows,
@@ -180,8 +184,11 @@ def _facts(about: dict[str, Any]) -> list[str]:
     facts = [
         ("dataset", about["dataset_id"]),
         ("url", about["url"]),
-        ("generator", f"{generator['name']}, {generator['licence']}"),
+        ("generator", generator["name"]),
+        ("licence", generator["licence"]),
         ("fingerprint", generator["fingerprint"]),
+        *([("weights", generator["weights"])] if generator["weights"] else []),
+        ("options", json.dumps(generator["options"], sort_keys=True)),
         *(("extractor", f"{made['name']}, {made['licence']}") for made in about["extractors"]),
         ("settings", ", ".join(f"{key} {value}" for key, value in about["settings"].items())),
         ("rows", f"{about['rows']:,}"),

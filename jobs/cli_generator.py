@@ -67,7 +67,7 @@ def convert(
     _, checkpoint = _read(source, sha256)
     native.save(checkpoint, out, force)
     typer.echo(f"{out}: {checkpoint.architecture}, {out.stat().st_size:,} bytes")
-    typer.echo(f"fingerprint {checkpoint.sha256}")
+    typer.echo(f"weights {checkpoint.sha256}")
     typer.echo(f"licence {_licence(checkpoint.licence)}")
 
 
@@ -167,7 +167,7 @@ def _facts(about: dict[str, Any]) -> list[str]:
         ("resolution", f"{about['resolution']} px, {about['channels']} channels"),
         ("parameters", f"{about['parameters']:,}"),
         ("spaces", ", ".join(f"{name} {_dims(dims)}" for name, dims in spaces.items())),
-        ("fingerprint", about["fingerprint"]),
+        ("weights", f"{about['fingerprint']}  (their fingerprint, in any file)"),
         ("file", f"{about['file_format']}, {about['file_bytes']:,} bytes"),
         ("file's SHA-256", about["file_sha256"]),
     ]
@@ -205,8 +205,9 @@ def _dims(dims: int | list[int] | None) -> str:
     return " x ".join(map(str, dims)) if isinstance(dims, list) else str(dims)
 
 
-def _research_only(licence: str) -> bool:
-    return "research" in licence
+def _research_only(licence: str) -> bool | None:
+    """None where it is not known."""
+    return True if "research" in licence else None
 
 
 def _licence(licence: str) -> str:

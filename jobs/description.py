@@ -8,13 +8,12 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from jobs.cluster import plain_errors, ray_session
-from jobs.placement import check_placement, stage_needs
+from jobs.placement import GPUS, check_placement, hide_gpus, stage_needs
 from jobs.progress import Progress
 from mining.sampling import Measurer, Renderer, describe
 from schemas.settings import EngineSettings, RunSettings
 from storage.manifest import Manifest
 
-GPUS = "CUDA_VISIBLE_DEVICES"
 PATIENCE = 15.0  # seconds of waiting for a worker before it is said, and between two such lines
 Result = TypeVar("Result")
 
@@ -51,12 +50,12 @@ def as_generator(engine: EngineSettings, call: Callable[..., Result], *arguments
     Raises:
         InputError: no node can have such a worker.
     """
-    if not engine.generator.gpus:
+    need = stage_needs(engine)[0]
+    if not need.gpus:
         with _no_gpu():
             return call(*arguments)
     import ray
 
-    need = stage_needs(engine)[0]
     asked = ", ".join(f"{name} {n:g}" for name, n in need.resources.items() if n)
     with ray_session(engine), plain_errors("describe"):
         check_placement([need], engine)
@@ -65,15 +64,16 @@ def as_generator(engine: EngineSettings, call: Callable[..., Result], *arguments
         with Progress("describe", 1, "manifests") as progress:
             while not ray.wait([answer], timeout=PATIENCE)[0]:
                 progress.say(f"waiting for a worker of {need.stage} ({asked}) to say what it has")
+            result: Any = ray.get(answer)
             progress.advance(1)
-        return ray.get(answer)
+        return result
 
 
 @contextmanager
 def _no_gpu() -> Iterator[None]:
     """CUDA, where nothing in this process has used it yet, finds no device."""
     before = os.environ.get(GPUS)
-    os.environ[GPUS] = ""
+    hide_gpus()
     try:
         yield
     finally:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobs.cluster import plain_errors
+from jobs.placement import hide_gpus
 from jobs.progress import Progress
 from mining.evaluation.rescoring import (
     Bases,
@@ -48,9 +49,17 @@ class Evaluated:
 
 
 class Evaluator:
-    """Renders and measures; one per worker. Loads generator and extractors once."""
+    """Renders and measures; one per worker. Loads generator and extractors once.
 
-    def __init__(self, content: Mapping[str, Any], settings: EvaluationSettings):
+    Args:
+        gpus: what Ray gives it; with 0 it sees none. None leaves them as they are.
+    """
+
+    def __init__(
+        self, content: Mapping[str, Any], settings: EvaluationSettings, gpus: float | None = None
+    ):
+        if gpus == 0:
+            hide_gpus()
         manifest = Manifest(content)
         about = manifest.generator
         self._generator = make_generator(about["load"], **about["options"])
@@ -143,14 +152,12 @@ def evaluate(
     import ray
     from ray.util import ActorPool
 
-    remote: Any = ray.remote(
-        num_cpus=1,
-        num_gpus=max(engine.generator.gpus, engine.extractor.gpus),
-        max_restarts=4,
-        max_task_retries=4,
-    )(Evaluator)
+    gpus = max(engine.generator.gpus, engine.extractor.gpus)
+    remote: Any = ray.remote(num_cpus=1, num_gpus=gpus, max_restarts=4, max_task_retries=4)(
+        Evaluator
+    )
     count = max(1, min(engine.workers, len(directions)))
-    actors = [remote.remote(dict(manifest.content), settings) for _ in range(count)]
+    actors = [remote.remote(dict(manifest.content), settings, gpus) for _ in range(count)]
     rows = manifest.generator["num_ws"]
     sigmas = [spread_along(latents, direction, rows) for direction in directions]
     results: list[Evaluated | None] = [None] * len(directions)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from storage.manifest import Manifest
 
 ROOM = 0.8  # of the object store: the rest is for messages and for what Ray keeps there
 FUSED, SPLIT = "generate", ("render", "extract")
+GPUS = "CUDA_VISIBLE_DEVICES"
 UNTOLD = 10**9  # nodes of a kind that the autoscaler may add, where nobody says how many
 BOOTSTRAP = Path("~/ray_bootstrap_config.yaml").expanduser()  # that `ray up` leaves on the head
 
@@ -46,6 +48,15 @@ class Need:
     def resources(self) -> dict[str, float]:
         """Of one actor, as Ray names them."""
         return {"CPU": self.cpus, "GPU": self.gpus}
+
+
+def hide_gpus() -> None:
+    """Let this process, and what it starts, find no GPU.
+
+    Ray leaves a node's GPUs in the sight of actors that were given none, and images made on a GPU
+    have another fingerprint than those of a CPU.
+    """
+    os.environ[GPUS] = ""
 
 
 def is_split(engine: EngineSettings) -> bool:

@@ -9,15 +9,21 @@ import numpy as np
 
 from jobs.isolation.messages import Setup
 from jobs.isolation.supervisor import Outcome, Supervisor
-from jobs.placement import Need
+from jobs.placement import Need, hide_gpus
 
 DEPTH = 2  # shards that an actor is given at once, so that it never waits for the driver
 
 
 class StageActor:
-    """What Ray runs: one supervised process, and what it makes of each shard."""
+    """What Ray runs: one supervised process, and what it makes of each shard.
 
-    def __init__(self, setup: Setup):
+    Args:
+        gpus: what Ray gives it; with 0 it sees none.
+    """
+
+    def __init__(self, setup: Setup, gpus: float):
+        if not gpus:
+            hide_gpus()
         self._supervisor = Supervisor(setup)
 
     def here(self) -> None:
@@ -105,5 +111,5 @@ class Pool:
         remote: Any = ray.remote(
             num_cpus=self.need.cpus, num_gpus=self.need.gpus, max_restarts=0, max_task_retries=0
         )(StageActor)
-        actor = remote.remote(self._setup)
+        actor = remote.remote(self._setup, self.need.gpus)
         return Worker(actor, actor.here.remote(), actor.start.remote())

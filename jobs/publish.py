@@ -88,8 +88,8 @@ def named(card: DirectionCard) -> DirectionCard:
     own = card.own
     if own is None:
         note = (
-            "Mined without an attribute; what it moves is not known, as none was measured both "
-            "in the dataset and along it."
+            "Mined without an attribute; what it moves is not known: of those measured both in the "
+            "dataset and along it, there is none or none moves."
         )
         return replace(card, notes=note)
     end = f", 95 % {own.low:.3g} to {own.high:.3g}" if math.isfinite(own.low + own.high) else ""

@@ -51,13 +51,18 @@ def images_of(generator: Generator, batches: Iterable[Batch], size: int) -> Iter
             counts.append(len(w_plus))
             yield w_plus, condition
 
+    given = counted()
     if isinstance(generator, Streaming):
-        made = generator.stream(counted(), size)
+        made = generator.stream(given, size)
     else:
-        made = (_synthesize(generator, w_plus, c, size) for w_plus, c in counted())
+        made = (_synthesize(generator, w_plus, c, size) for w_plus, c in given)
     for images in made:
+        if not counts:
+            raise RunError(f"generator {generator.name!r} streamed more batches than it was given.")
         _check(generator, images, (counts.popleft(), size, size, 3))
         yield images
+    if counts or next(given, None) is not None:
+        raise RunError(f"generator {generator.name!r} streamed fewer batches than it was given.")
 
 
 def true_images_of(

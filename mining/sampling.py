@@ -239,8 +239,9 @@ def _measured_columns(extractor: Extractor, found: Measurement) -> dict[str, pa.
 
 def _check_same(kind: str, about: Mapping[str, Any], fingerprint: str) -> None:
     if about["fingerprint"] != fingerprint:
+        gpu = " and give engine.generator.gpus the same model of GPU" if kind == "generator" else ""
         raise RunError(
             f"{kind} {about['name']!r} on this machine has fingerprint {fingerprint[:12]}, the "
             f"manifest says {about['fingerprint'][:12]}: install the same versions and models "
-            "on every node."
+            f"on every node{gpu}."
         )

@@ -91,11 +91,19 @@ class DirectionCard:
 
     @property
     def own(self) -> Response | None:
-        """The response of its own attribute; of an aimless direction the strongest, in spreads."""
+        """The response of its own attribute; of an aimless direction the strongest, in spreads.
+
+        What an aimless one leaves where it is, as a camera, is not what it moves.
+        """
         if not self.aimless:
             return self.response(self.attribute)
-        known = [response for response in self.responses if math.isfinite(response.relative)]
+        known = [r for r in self.responses if math.isfinite(r.relative) and r.relative]
         return max(known, key=lambda response: abs(response.relative), default=None)
+
+    @property
+    def effect_on(self) -> str | None:
+        """The attribute that `effect` is of: for an aimless direction not its own name."""
+        return self.own.attribute if self.own else None
 
     @property
     def effect(self) -> float:
@@ -125,4 +133,5 @@ class DirectionCard:
         finite = [r.relative for r in others if np.isfinite(r.relative)]
         if own is None or not finite or not own.relative:
             return float("nan")
-        return float(np.sqrt(np.mean(np.square(finite))) / abs(own.relative))
+        with np.errstate(over="ignore"):  # a leak beyond all numbers is infinite
+            return float(np.sqrt(np.mean(np.square(finite))) / abs(own.relative))

@@ -127,6 +127,15 @@ def build(kind: str, name: str, registry: Registry, options: Mapping[str, Any]) 
         raise InputError(f"{who} cannot be made: {_cause(error)}") from error
 
 
+def _first(error: Any) -> str:
+    """The first thing that pydantic found, with the place below the option where it is."""
+    found = error.errors()[0]
+    place = ".".join(str(part) for part in found["loc"])
+    message = found["msg"].removeprefix("Value error, ").rstrip(".")
+    message = message[:1].lower() + message[1:]
+    return f"{place}: {message}." if place else f"{message}."
+
+
 def check_protocol(kind: str, name: str, made: Any, protocol: type, where: str) -> None:
     """Refuse an object that lacks what its protocol asks for, or has no fingerprint.
 
@@ -190,6 +199,5 @@ def fitted_options(
         try:
             fitted[option] = TypeAdapter(hints.get(option, Any)).validate_python(value)
         except ValidationError as error:
-            message = error.errors()[0]["msg"]
-            raise InputError(f"{who}, option {option} = {value!r}: {message.lower()}.") from None
+            raise InputError(f"{who}, option {option} = {value!r}: {_first(error)}") from None
     return fitted

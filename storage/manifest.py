@@ -159,7 +159,8 @@ def claim(store: Store, manifest: Manifest, write: bool = True) -> Manifest:
 def _difference(one: Manifest, two: Manifest) -> str:
     """The first keys in which two manifests differ."""
     first, second = _flat(one.content), _flat(two.content)
-    keys = [key for key in {**first, **second} if first.get(key) != second.get(key)]
+    none = object()  # a key that is not there is not one that is null
+    keys = [k for k in {**first, **second} if first.get(k, none) != second.get(k, none)]
     return ", ".join(sorted(keys)[:4])
 
 

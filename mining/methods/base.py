@@ -19,7 +19,7 @@ Array = NDArray[np.float64]
 class Direction:
     """A unit step in a latent space along which one attribute grows.
 
-    What is mined without scores has a made-up attribute, "pc1" or "sefa1".
+    What is mined without scores has a made-up attribute: see `made_up`.
     """
 
     method: str
@@ -113,6 +113,14 @@ def signed(axes: Array) -> Array:
     """Axes (D, K) whose signs mean nothing, each turned so that its largest entry is positive."""
     largest = axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])]
     return axes * np.where(largest < 0, -1.0, 1.0)
+
+
+def made_up(stem: str, number: int, layers: Sequence[int]) -> str:
+    """The attribute of what was mined for none: "pc1" on all rows of W+, "sefa1@0-3" on some.
+
+    Rows are part of it, as the same number on other rows is another direction, not a newer one.
+    """
+    return f"{stem}{number}@{layers[0]}-{layers[-1]}" if layers else f"{stem}{number}"
 
 
 def check_layers(who: str, layers: Sequence[int] | None) -> tuple[int, int] | None:

@@ -7,7 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mining.methods.base import Direction, check_layers, check_whole, principal_axes, signed
+from mining.methods.base import (
+    Direction,
+    check_layers,
+    check_whole,
+    made_up,
+    principal_axes,
+    row_parts,
+    signed,
+)
 from schemas.errors import InputError
 
 Array = NDArray[np.float64]
@@ -30,20 +38,22 @@ def mine_pca(latents: Array, config: PcaConfig = PcaConfig()) -> list[Direction]
 
     With X centred, the eigenvectors of X'X, the largest eigenvalue first. A component has no
     sign of its own: its largest entry is made positive.
+    Rows are read in parts, so that a million of them take no second copy in memory.
     Source: Harkonen et al. (2020), arXiv:2004.02546, section 2.2; rows of W+ as in 2.3.
 
     Args:
-        latents: (N, D) of W, N > components.
+        latents: (N, D) of W, N > components; float32 is read as it is.
 
     Returns:
-        Directions "pc1", "pc2", ... with, as evidence, the `variance` along each, its `share` of
-        the whole and the `rows` it comes from. They are applied to the rows of `config.layers`.
+        Directions named by `made_up`, "pc1" first, with, as evidence, the `variance` along each,
+        its `share` of the whole and the `rows` it comes from. They are applied to the rows of
+        `config.layers`.
 
     Raises:
         InputError: a shape or a value does not fit, or the latents span fewer components.
     """
-    latents = np.asarray(latents, np.float64)
-    if latents.ndim != 2 or not np.isfinite(latents).all():
+    latents = np.asarray(latents)
+    if latents.ndim != 2 or not all(np.isfinite(part).all() for part in row_parts(latents)):
         raise InputError(f"pca: latents {latents.shape} came; expected (N, D) finite numbers.")
     rows, width = latents.shape
     most = min(rows - 1, width)
@@ -52,7 +62,7 @@ def mine_pca(latents: Array, config: PcaConfig = PcaConfig()) -> list[Direction]
             f"pca: components is {config.components}, but latents {latents.shape} span {most} at "
             "most; ask for fewer, or sample more."
         )
-    energy, axes = principal_axes(latents - latents.mean(axis=0))
+    energy, axes = _spread(latents)
     order = np.argsort(-energy, kind="stable")[: config.components]
     total = float(energy.sum())
     if energy[order[-1]] <= np.finfo(float).eps * max(rows, width) * total:
@@ -66,7 +76,7 @@ def mine_pca(latents: Array, config: PcaConfig = PcaConfig()) -> list[Direction]
             method="pca",
             vector=vectors[:, k] / np.linalg.norm(vectors[:, k]),
             slope=float("nan"),
-            attribute=f"pc{k + 1}",
+            attribute=made_up("pc", k + 1, layers),
             layers=layers,
             evidence={
                 "variance": float(energy[place]) / (rows - 1),
@@ -76,3 +86,16 @@ def mine_pca(latents: Array, config: PcaConfig = PcaConfig()) -> list[Direction]
         )
         for k, place in enumerate(order)
     ]
+
+
+def _spread(latents: NDArray) -> tuple[Array, Array]:
+    """As `principal_axes` of the centred rows, in float64."""
+    mean = latents.mean(axis=0, dtype=np.float64)
+    if len(latents) < latents.shape[1]:
+        return principal_axes(latents - mean)
+    scatter = np.zeros((latents.shape[1], latents.shape[1]))
+    for part in row_parts(latents):
+        centred = part - mean
+        scatter += centred.T @ centred
+    energy, axes = np.linalg.eigh(scatter)
+    return np.maximum(energy, 0), axes

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mining.methods.base import Direction, check_layers, check_whole, signed
+from mining.methods.base import Direction, check_layers, check_whole, made_up, signed
 from schemas.errors import InputError
 
 Array = NDArray[np.float64]
@@ -36,14 +36,17 @@ def mine_sefa(
     eigenvalues come sorted; the largest entry of a direction is made positive.
     Source: Shen & Zhou (2021), arXiv:2007.06600, section 3.2. The scaling, which the text
     does not mention, is the authors' own practice.
+    StyleGAN3's input takes part as any layer does: of its row, 0, the directions are rotations
+    and shifts, four at most. EG3D's super-resolution reads the last row alone.
 
     Args:
         weights: layer -> (channels, D), its affine map without the bias.
         rows: layer -> the row of W+ that it reads.
 
     Returns:
-        Directions "sefa1", "sefa2", ... with, as evidence, the `eigenvalue`, its `share` of the
-        sum, and the number of `channels`. They are applied to the rows of `config.layers`.
+        Directions named by `made_up`, "sefa1" first, with, as evidence, the `eigenvalue`, its
+        `share` of the sum, and the number of `channels`. They are applied to the rows of
+        `config.layers`.
 
     Raises:
         InputError: no layer reads the chosen rows, shapes disagree, or there are not so many
@@ -57,6 +60,11 @@ def mine_sefa(
         )
     values, vectors = np.linalg.eigh(stacked.T @ stacked)
     order = np.argsort(-values, kind="stable")[: config.components]
+    if values[order[-1]] <= np.finfo(float).eps * max(channels, width) * values.sum():
+        raise InputError(
+            f"sefa: the styles of the chosen layers do not answer to {config.components} "
+            "directions; ask for fewer."
+        )
     vectors = signed(vectors[:, order])
     layers = () if config.layers is None else tuple(range(*config.layers))
     return [
@@ -64,11 +72,11 @@ def mine_sefa(
             method="sefa",
             vector=vectors[:, k] / np.linalg.norm(vectors[:, k]),
             slope=float("nan"),
-            attribute=f"sefa{k + 1}",
+            attribute=made_up("sefa", k + 1, layers),
             layers=layers,
             evidence={
-                "eigenvalue": float(max(values[place], 0.0)),
-                "share": float(max(values[place], 0.0) / np.maximum(values, 0.0).sum()),
+                "eigenvalue": float(values[place]),
+                "share": float(values[place] / np.maximum(values, 0.0).sum()),
                 "channels": float(channels),
             },
         )

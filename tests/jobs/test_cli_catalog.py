@@ -197,3 +197,19 @@ def test_a_process_that_reads_ends_well(url):
             [sys.executable, "-c", code], cwd=root, capture_output=True, text=True
         )
         assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_an_effect_says_what_it_is_on_where_the_name_does_not(tmp_path):
+    """Directions mined without an attribute: one with a known effect, one with none."""
+    catalog = Catalog(tmp_path / "catalog")
+    aimless = {"method": "pca", "slope": float("nan"), "truth_cosine": None}
+    known = sample_card(1, attribute="pc1", unit="mm", **aimless)
+    catalog.publish([known, sample_card(2, attribute="pc2", responses=(), **aimless)])
+    rows = json.loads(good("list", "--catalog", catalog.url, "-o", "json"))
+    assert [row["effect_on"] for row in rows] == [known.effect_on, None]
+    assert known.effect_on in {response.attribute for response in known.responses}
+    listing = good("list", "--catalog", catalog.url).splitlines()
+    assert f"{known.effect:.3g} mm on {known.effect_on}" in listing[1]
+    assert " mm" not in listing[2]
+    shown = good("show", known.direction_id, "--catalog", catalog.url)
+    assert "pc1, mined without an attribute" in shown

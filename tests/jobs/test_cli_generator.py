@@ -61,7 +61,7 @@ def test_inspect_tells_what_a_checkpoint_is(lode, made):
     made_network = network(**ARGUMENTS)
     assert facts["parameters"] == f"{sum(p.numel() for p in made_network.parameters()):,}"
     assert facts["spaces"] == "z 16, c 0, w 16, w+ 6 x 16, s 136"
-    assert facts["fingerprint"] == read_checkpoint(str(made)).sha256
+    assert facts["weights"].split()[0] == read_checkpoint(str(made)).sha256
     assert facts["file"] == f"nvidia-pytorch, {made.stat().st_size:,} bytes"
     assert facts["file's SHA-256"] == file_sha256(made)
     layers = [line.split() for line in lines[lines.index("") + 2 :]]
@@ -89,7 +89,7 @@ def test_convert_writes_a_file_that_inspect_tells_the_same_of(lode, made, tmp_pa
     out = tmp_path / "made.safetensors"
     status, said, err = lode("convert", made, out)
     assert (status, err) == (0, "")
-    assert said.startswith(f"{out}: stylegan2, {out.stat().st_size:,} bytes\nfingerprint ")
+    assert said.startswith(f"{out}: stylegan2, {out.stat().st_size:,} bytes\nweights ")
     before, after = (json.loads(lode("inspect", path, "--json")[1]) for path in (made, out))
     changed = {key for key in before if before[key] != after[key]}
     assert changed == {"source", "file_format", "file_bytes", "file_sha256", "converted_from"}

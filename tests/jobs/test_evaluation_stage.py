@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 
@@ -39,6 +41,20 @@ def test_held_out_identities_have_cameras_of_their_own():
     index, done = stage.rescore(4, direction, 0.5, bases)
     assert index == 4
     np.testing.assert_allclose(done.column("camera", "pitch"), np.tile(bases.condition[:, 1:2], 3))
+
+
+def test_an_evaluator_without_a_gpu_of_its_own_sees_none(monkeypatch):
+    settings = RunSettings.model_validate(
+        {
+            "generator": {"name": "tests.examples.gpu_model:GpuGenerator"},
+            "extractors": {READER: {}},
+        }
+    )
+    content = describe(settings).content
+    for gpus, seen in ((0.0, ""), (0.5, "0"), (None, "0")):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+        Evaluator(content, settings.evaluation, gpus)
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == seen
 
 
 def test_the_cameras_angles_are_attributes_where_they_are_asked_for():

@@ -80,7 +80,14 @@ def test_an_aimless_direction_is_judged_by_what_it_moves_most():
 def test_where_nothing_was_measured_it_says_so():
     for found in (named(card()), named(card(yaw=math.nan))):
         assert found.aimless and found.own is None and math.isnan(found.effect)
-        assert found.unit == "1" and "none was measured" in found.notes
+        assert found.unit == "1" and "is not known" in found.notes
+
+
+def test_what_stays_where_it_is_is_not_what_it_moves():
+    """No step in W moves a camera."""
+    found = named(card(camera_yaw=0.0))
+    assert found.own is None and found.effect_on is None and "is not known" in found.notes
+    assert named(card(camera_yaw=0.0, smile=0.5)).effect_on == "smile"
 
 
 def test_a_direction_with_an_aim_is_never_judged_by_another_attribute():
@@ -161,11 +168,12 @@ def test_a_run_that_finds_no_face_goes_to_its_end_and_says_so(faceless):
 @pytest.mark.ray
 def test_its_directions_are_published_with_nothing_measured(faceless):
     cards = Catalog(json.loads(faceless.stdout)["catalog"]).cards()
-    assert {card.attribute for card in cards} == {"sefa1", "sefa2", "sefa3", "pc1", "pc2"}
+    names = {"sefa1@1-2", "sefa2@1-2", "sefa3@1-2", "pc1", "pc2"}
+    assert {card.attribute for card in cards} == names
     for found in cards:
         assert found.aimless and found.own is None and math.isnan(found.effect)
         assert found.evidence["edits"] == 6 and found.evidence["edits_measured"] == 0
-        assert "none was measured" in found.notes and found.sigma > 0
+        assert "is not known" in found.notes and found.sigma > 0
         assert found.layers == ((1, 2) if found.method == "sefa" else ())
         assert np.linalg.norm(found.vector) == pytest.approx(1)
     first = next(card for card in cards if card.attribute == "pc1")
@@ -173,6 +181,7 @@ def test_its_directions_are_published_with_nothing_measured(faceless):
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_without_supervised_methods_nothing_is_asked_of_faces(tmp_path, environment):
     settings = {
         **FACELESS,

@@ -14,6 +14,7 @@ from schemas.settings import RunSettings
 from storage.dataset import image_size
 from storage.manifest import Manifest
 from tests.examples.noise import EDGE, NoiseGenerator
+from tests.examples.points import PointsGenerator
 from tests.examples.posed import StreamingPoints
 
 
@@ -150,7 +151,7 @@ def test_a_stream_that_ends_early_is_no_shard():
     generator.stream = lambda batches, size: (images for images in [next(inner(batches, size))])
     renderer = Renderer(describe(settings("tests.examples.posed:StreamingPoints")))
     renderer.generator = generator
-    with pytest.raises(ValueError, match="shorter"):
+    with pytest.raises(RunError, match="streamed fewer batches than it was given"):
         renderer(0)
 
 
@@ -160,3 +161,22 @@ def test_thumbnails_show_what_the_extractors_read():
     images = Measurer(manifest).images(table)
     shown = table.column("thumbnail").to_pylist()
     assert shown == [jpeg(image, 24, 90) for image in images]
+
+
+@pytest.mark.parametrize(("kept", "said"), [(1, "fewer"), (2, "fewer"), (4, "more")])
+def test_a_stream_of_another_length_is_told(kept, said):
+    """Of three batches: one that stops early, one that drops the last, one that repeats it."""
+
+    class Cut(PointsGenerator):
+        def stream(self, batches, size):
+            made = []
+            for w_plus, condition in batches:
+                made.append(self.synthesize(w_plus, condition))
+                if kept == 1:
+                    break
+            yield from [*made, made[-1]][:kept]
+
+    generator = Cut()
+    w_plus = generator.broadcast(generator.mean_w()[None])
+    with pytest.raises(RunError, match=f"'points' streamed {said} batches than it was given"):
+        list(images_of(generator, [(w_plus, None)] * 3, generator.resolution))

@@ -86,6 +86,9 @@ def test_the_largest_entry_is_positive(name, latents, styles):
 def test_layers_are_the_rows_from_the_first_up_to_the_last(name, latents, styles):
     found = mine(name, latents, styles, components=2, layers=(1, 3))
     assert {direction.layers for direction in found} == {(1, 2)}
+    # other rows are another direction: no lineage of the catalogue holds both
+    stem = {"pca": "pc", "sefa": "sefa"}[name]
+    assert [direction.attribute for direction in found] == [f"{stem}1@1-2", f"{stem}2@1-2"]
     assert mine(name, latents, styles, components=1)[0].layers == ()
 
 
@@ -120,6 +123,17 @@ def test_pca_does_not_care_for_the_order_of_rows_or_the_centre(latents, rng):
     moved = mine_pca(latents[rng.permutation(ROWS)] - 40, config)
     for one, two in zip(mine_pca(latents, config), moved, strict=True):
         np.testing.assert_allclose(one.vector, two.vector, atol=1e-8)
+
+
+def test_pca_reads_rows_in_parts_whatever_their_type(axes):
+    """More rows than one part holds; float32 far from its centre."""
+    rng = np.random.default_rng(6)
+    wide = 50 + (rng.normal(size=(20000, WIDTH)) * 0.7 ** np.arange(WIDTH)) @ axes.T
+    narrow = wide.astype(np.float32)
+    values, vectors = np.linalg.eigh(np.cov(narrow.astype(np.float64), rowvar=False))
+    for k, direction in enumerate(mine_pca(narrow, PcaConfig(components=4))):
+        assert abs(direction.vector @ vectors[:, -1 - k]) == pytest.approx(1)
+        assert direction.evidence["variance"] == pytest.approx(values[-1 - k])
 
 
 def test_pca_works_where_there_are_fewer_rows_than_numbers(rng):
@@ -188,6 +202,14 @@ def test_sefa_refuses_weights_that_do_not_fit(styles):
         mine_sefa({"layer0": np.zeros((3, WIDTH))}, {"layer0": 0})
     with pytest.raises(InputError, match="no layer reads"):
         mine_sefa({}, {})
+
+
+def test_sefa_gives_no_direction_that_no_style_answers_to():
+    """An input of four numbers, as StyleGAN3 has in row 0, answers to four directions."""
+    weights = {"input": np.random.default_rng(7).normal(size=(4, WIDTH))}
+    assert len(mine_sefa(weights, {"input": 0}, SefaConfig(components=4))) == 4
+    with pytest.raises(InputError, match="do not answer to 5 directions; ask for fewer"):
+        mine_sefa(weights, {"input": 0}, SefaConfig(components=5))
 
 
 def test_a_channel_of_zeros_changes_nothing(styles):
