@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +13,6 @@ from schemas.errors import InputError
 
 if TYPE_CHECKING:
     from mining.generators.checkpoints.base import Checkpoint
-    from mining.generators.checkpoints.fetch import Report
     from mining.generators.checkpoints.loading import Found
 
 generator_app = typer.Typer(
@@ -30,7 +28,6 @@ SourceArgument = Annotated[
 Sha256Option = Annotated[
     str | None, typer.Option("--sha256", help="64 hex digits that the file must have.")
 ]
-MB = 1_000_000
 
 
 @generator_app.command()
@@ -132,30 +129,12 @@ def _origin(found: Found) -> str | None:
 
 def _read(source: str, sha256: str | None) -> tuple[Found, Checkpoint]:
     """Find and read a checkpoint, with progress where it has to be fetched."""
+    from jobs.progress import fetching
     from mining.generators.checkpoints.loading import load, locate
 
-    with _progress() as report:
+    with fetching() as report:
         found = locate(source, sha256, report=report)
     return found, load(found)
-
-
-@contextlib.contextmanager
-def _progress() -> Iterator[Report]:
-    """Reports of a download as the other jobs show theirs, from the first bytes on."""
-    from jobs.progress import Progress
-
-    with contextlib.ExitStack() as stack:
-        shown: list[Progress] = []
-
-        def report(here: int, total: int | None) -> None:
-            if not shown:
-                whole = -(-(here if total is None else total) // MB)
-                shown.append(stack.enter_context(Progress("fetch", whole, "MB")))
-            progress = shown[0]
-            progress.total = max(progress.total, -(-here // MB))
-            progress.advance(-(-here // MB) - progress.done)
-
-        yield report
 
 
 def _facts(about: dict[str, Any]) -> list[str]:

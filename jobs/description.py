@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 from jobs.cluster import plain_errors, ray_session
 from jobs.placement import GPUS, check_placement, hide_gpus, stage_needs
-from jobs.progress import Progress
+from jobs.progress import Progress, fetching
+from mining.generators.checkpoints.fetch import listening
 from mining.sampling import Measurer, Renderer, describe
 from schemas.settings import EngineSettings, RunSettings
 from storage.manifest import Manifest
@@ -52,7 +53,7 @@ def as_generator(engine: EngineSettings, call: Callable[..., Result], *arguments
     """
     need = stage_needs(engine)[0]
     if not need.gpus:
-        with _no_gpu():
+        with _no_gpu(), fetching() as report, listening(report):
             return call(*arguments)
     import ray
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from types import TracebackType
 from typing import Any
 
+MB = 1_000_000
 NARROW = 79  # columns and fewer: no bars, so that the figures fit
 
 
@@ -189,3 +191,20 @@ def _bar() -> Any:
         console=console,
         redirect_stdout=False,
     )
+
+
+@contextlib.contextmanager
+def fetching() -> Iterator[Callable[[int, int | None], None]]:
+    """Takes a download's reports, bytes that are here and in all; shows them from the first on."""
+    with contextlib.ExitStack() as stack:
+        shown: list[Progress] = []
+
+        def report(here: int, total: int | None) -> None:
+            if not shown:
+                whole = -(-(here if total is None else total) // MB)
+                shown.append(stack.enter_context(Progress("fetch", whole, "MB")))
+            progress = shown[0]
+            progress.total = max(progress.total, -(-here // MB))
+            progress.advance(-(-here // MB) - progress.done)
+
+        yield report

@@ -236,8 +236,9 @@ def _spreads(dataset: Dataset, pairs: Mapping[str, Pair]) -> dict[str, float]:
 
 def _counts(rescored: Rescored) -> dict[str, float]:
     """How many identities were edited, and how many of the edited images could be measured."""
+    seen = [extractor != "camera" for extractor, _ in rescored.pairs]  # a camera always has angles
     edited = rescored.values[:, rescored.steps != 0]
-    measured = np.isfinite(edited).any(axis=2)
+    measured = np.isfinite(edited[..., seen]).any(axis=2)
     return {
         "identities": float(len(edited)),
         "edits": float(measured.size),

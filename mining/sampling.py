@@ -38,7 +38,7 @@ def describe(settings: RunSettings) -> Manifest:
     Raises:
         InputError: a generator, an extractor or one of their options is unknown or unfit.
     """
-    generator = make_generator(settings.generator.name, **settings.generator.options)
+    generator = make_generator(settings.generator.name, **_set(settings.generator.options))
     extractors = make_extractors(settings.extractors)
     dataset = settings.dataset
     if dataset.cutoff is not None and dataset.cutoff > generator.num_ws:
@@ -56,7 +56,7 @@ def describe(settings: RunSettings) -> Manifest:
             {
                 "name": extractor.name,
                 "load": load,
-                "options": options,
+                "options": _set(options),
                 "fingerprint": extractor.fingerprint(),
                 "licence": extractor.licence,
             }
@@ -200,10 +200,12 @@ def _identity(dataset: DatasetSettings) -> dict[str, Any]:
 
 
 def _about_generator(generator: Generator, settings: RunSettings) -> dict[str, Any]:
+    weights = getattr(generator, "weights", None)  # of a checkpoint: their own fingerprint
     return {
+        **({"weights": weights} if weights else {}),
         "name": generator.name,
         "load": settings.generator.name,
-        "options": settings.generator.options,
+        "options": _set(settings.generator.options),
         "fingerprint": generator.fingerprint(),
         "licence": generator.licence,
         "resolution": generator.resolution,
@@ -211,6 +213,11 @@ def _about_generator(generator: Generator, settings: RunSettings) -> dict[str, A
         "w_dim": generator.w_dim,
         "layer_names": list(generator.layer_names),
     }
+
+
+def _set(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options without those that are null, by which one takes back what a file sets."""
+    return {key: value for key, value in options.items() if value is not None}
 
 
 def _condition_columns(generator: Generator, latents: Latents) -> dict[str, pa.Array]:

@@ -16,6 +16,7 @@ from mining.generators.networks.base import Network, Precision
 from schemas.errors import InputError
 
 HALF = ("float16", "bfloat16", "released")
+MOST_DEVICES = 128  # of one kind, that torch can tell apart
 
 
 def pick_device(name: str) -> torch.device:
@@ -26,11 +27,14 @@ def pick_device(name: str) -> torch.device:
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    kind = name.partition(":")[0]
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.mps.is_available()}
-    if kind not in there:
-        raise InputError(f"device {name!r} came; expected auto, {', '.join(there)}.")
-    if not there[kind]:
+    kind, _, number = name.partition(":")
+    there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": torch.mps.device_count()}
+    if kind not in there or (number or "0") not in map(str, range(MOST_DEVICES)):
+        raise InputError(
+            f"device {name!r} came; expected auto, {', '.join(there)}, or one with its number, "
+            "such as cuda:1."
+        )
+    if int(number or 0) >= there[kind]:
         raise InputError(
             f"device {name!r} is not to be had on this machine with torch {torch.__version__}; "
             "expected another, such as cpu."

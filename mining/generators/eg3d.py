@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from mining.generators.camera import (
 from mining.generators.networks.base import Noise, Precision
 from mining.generators.pretrained import loaded
 from mining.generators.torch_generator import Conditions, TorchGenerator
+from schemas.errors import InputError
 
 CAMERA = 25  # numbers of a condition
 
@@ -44,8 +46,17 @@ class CameraGenerator(TorchGenerator):
 
         Args:
             yaw, pitch, roll: degrees, one number or (N,).
+
+        Raises:
+            InputError: angles of another shape, or such as `turned_labels` refuses.
         """
         count = len(condition)
+        if any(np.shape(a) not in ((), (count,)) for a in (yaw, pitch, roll)):
+            shapes = ", ".join(str(np.shape(a)) for a in (yaw, pitch, roll))
+            raise InputError(
+                f"{self.name}: yaw, pitch and roll of shapes {shapes} came; expected one number "
+                f"each, or ({count},)."
+            )
         angles = np.stack([np.broadcast_to(a, count) for a in (yaw, pitch, roll)], axis=1)
         return turned_labels(condition, angles, self.orbit.pivot)
 
@@ -117,7 +128,7 @@ def eg3d(
         "eg3d",
         network,
         licence,
-        content,
+        {**content, "poses": asdict(poses), "orbit": asdict(seen_from)},
         conditions=cameras(poses, seen_from),
         device=device,
         precision=precision,

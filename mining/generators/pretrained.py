@@ -7,6 +7,7 @@ make_generator("stylegan2", random={"img_resolution": 64, "seed": 0})
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -27,9 +28,12 @@ NETWORKS: Registry = {
     "stylegan3": ("mining.generators.networks.stylegan3:StyleGan3", ""),
     "eg3d": ("mining.generators.networks.eg3d:Eg3d", ""),
 }
+FILTERS = ("up_filter", "down_filter")  # of StyleGAN3
 RANDOM_LICENCE = "none: random weights"
 SAMPLES = 4096  # of z, behind the mean of w of a network with random weights
-DEFAULTS = {"z_dim": 512, "c_dim": 0, "w_dim": 512, "img_channels": 3}
+DEFAULTS = {"z_dim": 512, "c_dim": 0, "w_dim": 512, "img_channels": 3, "seed": 0}
+COUNTS = {"z_dim": 0, "c_dim": 0, "w_dim": 1, "img_resolution": 1, "img_channels": 1}  # at least
+MOST = 1 << 16  # of each of them
 
 
 def stylegan2(
@@ -91,6 +95,11 @@ def stylegan3(
     """
     network, content, licence = loaded("stylegan3", checkpoint, sha256, random)
     moved: dict[str, Any] = {}
+    if not all(map(math.isfinite, (rotation, *translation))):
+        raise InputError(
+            f"generator 'stylegan3': rotation {rotation} and translation {translation} came; "
+            "expected finite numbers."
+        )
     if rotation or any(translation):
         from mining.generators.networks.fourier import image_transform
 
@@ -125,13 +134,15 @@ def loaded(
         came = "neither came" if checkpoint is None else "both came"
         raise InputError(
             f"generator {architecture!r} needs the option 'checkpoint' (a file, URL or known name) "
-            f"or 'random' (arguments for random weights); {came}."
+            f"or 'random' (arguments for random weights); {came}. Null takes one back."
         )
     if random is not None:
         network = random_network(architecture, random, conditions)
-        return network, {"architecture": architecture, "random": dict(random)}, RANDOM_LICENCE
+        content = {"architecture": architecture, "random": {**DEFAULTS, **random}}
+        return network, content, RANDOM_LICENCE
     from mining.generators.checkpoints import read_checkpoint
 
+    assert checkpoint is not None  # one of both came
     found: Checkpoint = read_checkpoint(checkpoint, sha256=sha256)
     if found.architecture != architecture:
         raise InputError(
@@ -148,14 +159,21 @@ def make_network(architecture: str, config: Mapping[str, Any]) -> Any:
         InputError: the arguments do not fit the architecture.
     """
     network = load("architecture", architecture, NETWORKS)
+    for name, least in COUNTS.items():
+        count = config.get(name, least)
+        if isinstance(count, bool) or not isinstance(count, int) or not least <= count <= MOST:
+            raise InputError(
+                f"{architecture}: {name} is {count!r:.40}; expected a whole number from {least} "
+                f"to {MOST}."
+            )
     try:
         return network(**config)
-    except (TypeError, ValueError, RuntimeError, ZeroDivisionError, OverflowError) as error:
-        if isinstance(error, InputError):
-            raise
+    except InputError:
+        raise
+    except (ArithmeticError, AttributeError, RuntimeError, TypeError, ValueError) as error:
         raise InputError(
             f"{architecture}: the network cannot be made with the arguments "
-            f"{json.dumps(config, default=str)[:300]}: {error}"
+            f"{json.dumps(config, default=str)[:300]}: {str(error).partition(chr(10))[0]}"
         ) from None
 
 
@@ -183,6 +201,14 @@ def network_of(checkpoint: Checkpoint) -> Any:
             f"{checkpoint.architecture} needs {wanted.get(name)} ({len(wrong)} tensors disagree)."
         )
     floats = {name: tensor.float() for name, tensor in checkpoint.tensors.items()}
+    for name, own in network.state_dict().items():
+        if name.endswith(FILTERS):  # made from the arguments, and only checked against the file
+            if not torch.allclose(own, floats[name], atol=1e-5):
+                raise InputError(
+                    f"checkpoint {checkpoint.source}: its filter {name!r} is not the one of its "
+                    "arguments; it was made by a program that is not known here."
+                )
+            floats[name] = own
     network.load_state_dict(floats, strict=True, assign=True)
     return network.eval().requires_grad_(False)
 
@@ -199,7 +225,7 @@ def random_network(
     import torch
 
     config = {**DEFAULTS, **settings}
-    seed = config.pop("seed", 0)
+    seed = config.pop("seed")
     if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**63:
         raise InputError(f"{architecture}: random.seed is {seed!r}; expected a whole number >= 0.")
     with torch.random.fork_rng(devices=[]), torch.inference_mode():

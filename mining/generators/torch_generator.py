@@ -39,7 +39,7 @@ class TorchGenerator:
         render_options: more arguments of the network's `render`; `content` must tell of them.
 
     Raises:
-        InputError: the device is not there.
+        InputError: the device is not there, or torch knows no such mode.
     """
 
     spaces = ("z", "w", "w+", "s")
@@ -65,6 +65,7 @@ class TorchGenerator:
         self.num_ws, self.resolution = network.num_ws, network.resolution
         self.layer_names, self.style_layers = network.layer_names, network.style_layers
         self._device = pick_device(device)
+        self.weights: str | None = content.get("weights")  # the checkpoint's own fingerprint
         self._content = {**content, "precision": precision, "noise": noise, "compile": compile}
         self._precision: Precision = precision
         self._noise: Noise = noise
@@ -78,7 +79,11 @@ class TorchGenerator:
             return self._network.render
         import torch
 
-        return torch.compile(self._network.render, mode=mode, dynamic=False)
+        try:
+            return torch.compile(self._network.render, mode=mode, dynamic=False)
+        except RuntimeError as error:
+            said = " ".join(str(error).split())
+            raise InputError(f"{self.name}: compile {mode!r} came: {said}.") from None
 
     def fingerprint(self) -> str:
         """SHA-256 over the weights, every setting, and on a GPU its model."""
@@ -194,7 +199,11 @@ class TorchGenerator:
 
         if array is None:
             return None
-        return torch.from_numpy(np.ascontiguousarray(array, np.float32)).to(self._device)
+        there = torch.from_numpy(np.ascontiguousarray(array, np.float32))
+        if self._device.type != "cuda":
+            return there.to(self._device)
+        # from pinned memory, as any other copy would wait for the batch before it
+        return there.pin_memory().to(self._device, non_blocking=True)
 
     @staticmethod
     def _host(tensor: Tensor) -> Floats:

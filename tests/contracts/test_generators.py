@@ -55,7 +55,12 @@ CHANGES = {
         {"translation": [0.1, 0.0]},
         {"precision": "bfloat16"},
     ],
-    "eg3d": [{"random": {**EG3D, "seed": 1}}, {"noise": "random"}],
+    "eg3d": [
+        {"random": {**EG3D, "seed": 1}},
+        {"noise": "random"},
+        {"poses": {"spread": [20.0, 9.0, 0.0]}},  # random weights: their mean of w, and samples
+        {"orbit": {"radius": 3.0}},
+    ],
     POINTS: [{"seed": 1}, {"noise": 0.5}],
     OWN_GAN: [{"seed": 1}],
 }

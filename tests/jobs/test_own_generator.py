@@ -14,7 +14,7 @@ import yaml
 from storage.catalog import Catalog
 from tests.examples.own_gan import OwnGan
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "tests" / "examples"
 ATTRIBUTES = ("x", "y", "size")  # read from the first rows of the GAN's layout, in this order

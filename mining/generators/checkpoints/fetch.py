@@ -10,6 +10,7 @@ import re
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ from schemas.errors import CorruptDataError, InputError, LodeError
 from schemas.registry import missing_client
 
 Report = Callable[[int, int | None], None]  # bytes that are here, bytes that there are
+# told of every download that is given no report of its own
+LISTENER: ContextVar[Report | None] = ContextVar("LISTENER", default=None)
 
 BLOCK = 1 << 24  # bytes asked for at once, of stores that are read in pieces
 TAGS = ("ETag", "Content-MD5", "Last-Modified", "LastModified", "mtime", "created")
@@ -102,7 +105,7 @@ def fetch(
         if expected and path.is_file() and file_sha256(path) == expected:
             return Fetched(path, expected, False)
         part = folder / (f"{key}.part" if locked else f"{key}.{uuid.uuid4().hex}.part")
-        _download(url, part, config, report)
+        _download(url, part, config, report or LISTENER.get())
         found = file_sha256(part)
         if expected and found != expected:
             part.unlink()
@@ -115,6 +118,16 @@ def fetch(
     if expected is None:
         log.warning("%s has no known checksum; from now on it must have %s", shown(url), found)
     return Fetched(path, found, expected is None)
+
+
+@contextlib.contextmanager
+def listening(report: Report) -> Iterator[None]:
+    """Hear of every download inside that is given no report of its own."""
+    token = LISTENER.set(report)
+    try:
+        yield
+    finally:
+        LISTENER.reset(token)
 
 
 def forget(path: Path) -> None:

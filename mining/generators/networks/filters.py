@@ -105,8 +105,14 @@ def radial_lowpass(taps: int, cutoff: float, width: float, rate: float) -> Doubl
 def _window(taps: int, width: float, rate: float) -> Doubles:
     """The Kaiser window that reaches the transition `width` with this many taps.
 
-    Source: Kaiser (1974), "Nonrecursive digital filter design using the I0-sinh window function".
+    Source: Kaiser (1974), "Nonrecursive digital filter design using the I0-sinh window function":
+    the attenuation in dB, and beta that brings it. `scipy.signal` has both, and takes a second to
+    import.
     """
-    from scipy.signal import kaiser_atten, kaiser_beta
-
-    return np.kaiser(taps, kaiser_beta(kaiser_atten(taps, width / (rate / 2))))
+    attenuation = 2.285 * (taps - 1) * np.pi * (width / (rate / 2)) + 7.95
+    beta = 0.0
+    if attenuation > 50:
+        beta = 0.1102 * (attenuation - 8.7)
+    elif attenuation > 21:
+        beta = 0.5842 * (attenuation - 21) ** 0.4 + 0.07886 * (attenuation - 21)
+    return np.kaiser(taps, beta)

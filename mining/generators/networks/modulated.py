@@ -34,7 +34,7 @@ def modulated(x: Tensor, weight: Tensor, style: Tensor, taps: Tensor | None = No
     if x.dtype in HALF:  # d undoes any scale; this one keeps half floats in range
         fan_in = weight[0].numel()
         weight = weight / (weight.abs().amax(dim=(1, 2, 3), keepdim=True) * math.sqrt(fan_in))
-        style = style / style.abs().amax(dim=1, keepdim=True)
+        style = style / style.abs().amax(dim=1, keepdim=True).clamp_min(1e-8)  # 0 where all are
     y = x * style.to(x.dtype)[:, :, None, None]
     kernel = weight.to(x.dtype)
     if taps is None:

@@ -51,7 +51,7 @@ class Synthesis(nn.Module):
         self.w_dim = w_dim
         self.precision: Precision = "float32"
         self.resolutions = [2**k for k in range(2, img_resolution.bit_length())]
-        half_from = max(img_resolution * 2 // 2**num_fp16_res, FIRST_HALF)
+        half_from = max(img_resolution * 2 >> num_fp16_res, FIRST_HALF)
         channels = {r: min(channel_base // r, channel_max) for r in self.resolutions}
         row = 0
         layers: list[StyleLayer] = []

@@ -21,10 +21,11 @@ from mining.generators.networks.base import Noise, Precision, StyleLayer
 from mining.generators.networks.filtered import filtered_lrelu
 from mining.generators.networks.filters import Signal, lowpass, radial_lowpass, signals
 from mining.generators.networks.fourier import FourierInput
-from mining.generators.networks.layers import Dense, Mapping, second_moment_one
+from mining.generators.networks.layers import MOST_LAYERS, Dense, Mapping, second_moment_one
 from schemas.errors import InputError
 
 Design = Callable[[int, float, float, float], NDArray[np.float64]]
+MOST_TAPS, MOST_MARGIN = 512, 1024  # of a filter and in pixels; the releases have 24 and 10
 
 
 class AliasFreeLayer(nn.Module):
@@ -169,10 +170,13 @@ class Synthesis(nn.Module):
             raise InputError(
                 f"stylegan3: img_resolution {img_resolution}; expected a power of two from 16 on."
             )
-        if not 1 <= num_critical < num_layers:
+        if not 1 <= num_critical < num_layers <= MOST_LAYERS:
             raise InputError(
-                f"stylegan3: num_critical {num_critical}; expected 1 to {num_layers - 1}."
+                f"stylegan3: num_critical {num_critical} of num_layers {num_layers}; expected at "
+                f"least 1, fewer than there are layers, and at most {MOST_LAYERS} of those."
             )
+        if not 0 <= margin_size <= MOST_MARGIN:
+            raise InputError(f"stylegan3: margin_size {margin_size}; expected 0..{MOST_MARGIN}.")
         self.precision: Precision = "float32"
         self.output_scale = output_scale
         self.num_ws = num_layers + 2
@@ -192,7 +196,7 @@ class Synthesis(nn.Module):
         layers = [StyleLayer("input", 0, 4, first.size)]
         for n, after in enumerate(stages):
             inputs, outputs, before = widths[n], widths[n + 1], stages[max(n - 1, 0)]
-            half = after.rate * 2**num_fp16_res > img_resolution
+            half = after.rate > img_resolution >> num_fp16_res
             if n < num_layers:
                 critical = n >= num_layers - num_critical
                 layer = AliasFreeLayer(
@@ -317,5 +321,7 @@ def _stored(design: Design, taps: int, signal: Signal, rate: int) -> Tensor | No
     """
     if taps == 1:
         return None
+    if not taps <= MOST_TAPS:
+        raise InputError(f"stylegan3: a filter of {taps} taps; expected at most {MOST_TAPS}.")
     found = design(taps, signal.cutoff, 2 * signal.half_width, rate)
     return torch.from_numpy(found.astype(np.float32))

@@ -56,7 +56,7 @@ def variant_of(module: str, resolution: int) -> Variant:
     Raises:
         InputError: no release has it, or it makes images of another size.
     """
-    variant = VARIANTS.get(module.rpartition(".")[2])
+    variant = VARIANTS.get(str(module).rpartition(".")[2])
     if variant is None:
         known = ", ".join(VARIANTS)
         raise InputError(f"eg3d: superresolution_module {module!r}; expected one of {known}.")

@@ -130,7 +130,7 @@ def ray_limits(rays: Rays, settings: VolumeSettings) -> tuple[Tensor, Tensor]:
     near = sides.amin(dim=0).amax(dim=1)
     far = sides.amax(dim=0).amin(dim=1)
     hit = far > near
-    inf = near.new_tensor(torch.inf)
+    inf = near.new_full((), torch.inf)  # no copy from the host, for which a GPU would wait
     first = torch.where(hit, near, inf).amin(dim=1, keepdim=True)
     last = torch.where(hit, near, -inf).amax(dim=1, keepdim=True)
     some = hit.any(dim=1, keepdim=True)

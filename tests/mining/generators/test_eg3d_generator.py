@@ -44,6 +44,11 @@ def test_an_edit_by_the_camera_changes_the_image_and_not_the_density(generator, 
     np.testing.assert_array_equal(condition[:, 16:], turned[:, 16:])  # the lens
 
 
+def test_angles_that_do_not_go_with_the_cameras_are_refused(generator, condition):
+    with pytest.raises(InputError, match=r"shapes \(3,\), \(\), \(\) came"):
+        generator.with_pose(condition, np.zeros(3), 0.0, 0.0)
+
+
 def test_depth_lies_between_the_ends_of_the_rays(generator, condition, w_plus):
     depth, opacity = generator.depth(w_plus, condition)
     assert depth.shape == opacity.shape == (2, 16, 16)

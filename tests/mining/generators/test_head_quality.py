@@ -12,6 +12,7 @@ from mining.generators.head import HeadGenerator
 from mining.generators.head.parameters import NAMES, PARAMETERS
 from tests.benchmarks import head_quality as quality
 
+pytestmark = pytest.mark.slow
 HEADS = 80
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -102,10 +103,66 @@ def test_tensors_that_do_not_fit_their_arguments_are_named():
         {"mapping_kwargs": {"num_layers": 10**9}},
         {"img_resolution": "many"},
         {"synthesis_kwargs": {"resample_filter": [[1, 2], [3]]}},
+        {"synthesis_kwargs": {"num_fp16_res": 10**12, "channel_max": 1}},
         {"w_dim": -4},
+        {"w_dim": True},
+        {"c_dim": None},
+        {"z_dim": 10**30},
     ],
 )
 def test_arguments_that_a_file_makes_up_cost_nothing(wrong):
-    made = checkpoint("stylegan2")
-    with pytest.raises(InputError):
+    refuse("stylegan2", wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"num_layers": 10**9},
+        {"margin_size": 10**9},
+        {"filter_size": 10**9},
+        {"filter_size": 2**12, "use_radial_filters": True},
+        {"lrelu_upsampling": 2**40},
+        {"num_fp16_res": 10**12, "channel_max": 1},
+        {"conv_kernel": 10**30},
+    ],
+)
+def test_filters_that_a_file_makes_up_cost_nothing(wrong):
+    refuse("stylegan3", {"synthesis_kwargs": {**CONFIGS["stylegan3"]["synthesis_kwargs"], **wrong}})
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"rendering_kwargs": {**EG3D["rendering_kwargs"], "superresolution_module": 3}},
+        {"sr_kwargs": "none"},
+        {"synthesis_kwargs": [1]},
+    ],
+)
+def test_arguments_of_another_kind_are_refused(wrong):
+    refuse("eg3d", wrong)
+
+
+def refuse(architecture, wrong):
+    """In one line, and at once."""
+    made = checkpoint(architecture)
+    began = time.process_time()
+    with pytest.raises(InputError) as refused:
         network_of(replace(made, config={**made.config, **wrong}))
+    assert "\n" not in str(refused.value)
+    assert time.process_time() - began < 5
+
+
+@pytest.mark.parametrize("motion", [{"rotation": np.nan}, {"translation": [np.inf, 0.0]}])
+def test_a_motion_that_is_no_number_is_refused(motion):
+    with pytest.raises(InputError, match="expected finite numbers"):
+        make_generator("stylegan3", random=STYLEGAN3, **motion)
+
+
+def test_filters_come_from_the_arguments_and_are_checked_against_the_file():
+    made = checkpoint("stylegan3")
+    name = next(name for name in made.tensors if name.endswith("up_filter"))
+    network = network_of(made)
+    assert network.get_buffer(name).data_ptr() != made.tensors[name].data_ptr()
+    wrong = {**made.tensors, name: made.tensors[name].flip(0) * 1.1}
+    with pytest.raises(InputError, match="is not the one of its arguments"):
+        network_of(replace(made, tensors=wrong))

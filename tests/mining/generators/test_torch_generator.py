@@ -78,9 +78,14 @@ def test_style_weights_turn_rows_of_w_plus_into_styles(generator, w_plus):
     moved = w_plus + np.float32(0.1)
     change = generator.styles(moved) - generator.styles(w_plus)
     slices = style_slices(generator.style_layers)
-    assert set(weights) == set(rows) == {name for name in slices if "torgb" not in name} | {
-        "b32.torgb"  # the only colours with a row of their own
-    }
+    assert (
+        set(weights)
+        == set(rows)
+        == {name for name in slices if "torgb" not in name}
+        | {
+            "b32.torgb"  # the only colours with a row of their own
+        }
+    )
     for name, weight in weights.items():
         step = (moved - w_plus)[:, rows[name]]
         np.testing.assert_allclose(change[:, slices[name]], step @ weight.T, atol=1e-5)
@@ -125,12 +130,22 @@ def test_the_condition_decides_w_and_must_be_there():
         ({"random": {**TINY, "seed": -1}}, "seed is -1"),
         ({"random": TINY, "label": 1}, "label 1 came; expected none"),
         ({"random": TINY, "device": "tpu"}, "'tpu'"),
+        ({"random": TINY, "device": "cpu:x"}, "'cpu:x' came"),
+        ({"random": TINY, "device": "cuda:99"}, "'cuda:99' is not to be had"),
+        ({"random": TINY, "compile": "fast"}, "compile 'fast' came"),
         ({"random": TINY, "precision": "int8"}, "int8"),
     ],
 )
 def test_options_that_do_not_fit_are_refused_in_a_line(options, said):
     with pytest.raises(InputError, match=said):
         make_generator("stylegan2", **options)
+
+
+def test_the_fingerprint_does_not_hang_on_how_the_settings_are_spelled(generator):
+    spelled = stylegan2(random={**TINY, "seed": 0, "img_channels": 3}, device="cpu")
+    if generator.fingerprint() != stylegan2(random=TINY, device="cpu").fingerprint():
+        pytest.skip("this machine has a GPU, whose images are others")
+    assert spelled.fingerprint() == generator.fingerprint()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")

@@ -12,7 +12,7 @@ import fsspec
 import numpy as np
 import pytest
 
-from mining.generators.checkpoints.fetch import FetchConfig, fetch
+from mining.generators.checkpoints.fetch import FetchConfig, fetch, listening
 from mining.generators.checkpoints.refusals import may_pass, shown, told
 from schemas.errors import CorruptDataError, InputError, LodeError, StorageError
 
@@ -21,7 +21,7 @@ CONTENT = np.random.default_rng(0).bytes(3_000_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 OTHER = CONTENT[::-1]
 ONCE = FetchConfig(tries=1, pause=0.0)
-PATIENT = FetchConfig(tries=3, pause=0.01)
+PATIENT = FetchConfig(tries=5, pause=0.01)  # more than any test cuts
 
 
 @dataclass
@@ -102,13 +102,23 @@ def test_a_file_is_fetched_once_and_reported(site, tmp_path):
     assert site.asked == [""] and not leftovers(tmp_path)
 
 
+def test_a_listener_hears_of_downloads_that_have_no_report_of_their_own(site, tmp_path):
+    heard: list[int] = []
+    with listening(lambda here, total: heard.append(here)):
+        fetch(site.url, tmp_path / "a", SHA256, config=ONCE)
+        fetch(site.url, tmp_path / "b", SHA256, lambda here, total: None, ONCE)
+    fetch(site.url, tmp_path / "c", SHA256, config=ONCE)
+    assert heard == sorted(set(heard)) and heard[-1] == len(CONTENT)  # of the first alone
+
+
 def test_a_cut_connection_is_taken_up_where_it_broke(site, tmp_path):
     site.cuts = [1_000_000, 500_000, 0]
     assert fetch(site.url, tmp_path, SHA256, config=PATIENT).path.read_bytes() == CONTENT
     assert site.asked[0] == "" and len(site.asked) == 4
     starts = [int(asked.removeprefix("bytes=").rstrip("-")) for asked in site.asked[1:]]
-    assert 0 < starts[0] <= 1_000_000 and starts[0] < starts[1] <= 1_500_000
-    assert starts[2] == starts[1]
+    # how much of a cut answer arrives is the network's affair; what arrived is not asked for again
+    assert 0 <= starts[0] <= 1_000_000 and starts[1] - starts[0] <= 500_000
+    assert starts == sorted(starts) and starts[2] == starts[1]
 
 
 def test_a_later_run_goes_on_with_what_is_there(site, tmp_path):

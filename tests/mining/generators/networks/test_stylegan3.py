@@ -230,7 +230,7 @@ def test_weights_load_into_a_network_without_memory(small, ws):
         ({"img_resolution": 48}, "img_resolution 48"),
         ({"img_resolution": 8}, "img_resolution 8"),
         ({"num_critical": 0}, "num_critical 0"),
-        ({"num_layers": 5, "num_critical": 5}, "expected 1 to 4"),
+        ({"num_layers": 5, "num_critical": 5}, "num_critical 5 of num_layers 5"),
     ],
 )
 def test_arguments_that_do_not_fit_are_refused(wrong, said):
