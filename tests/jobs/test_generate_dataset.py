@@ -151,6 +151,7 @@ def test_progress_is_json_lines_where_there_is_no_terminal(tiny, tmp_path, envir
     assert "240 rows" in done.stdout
 
 
+@pytest.mark.slow
 def test_what_a_worker_cannot_write_ends_the_run_with_one_line(tiny, tmp_path, environment):
     out = tmp_path / "out"
     target = out / "dataset" / "data"

@@ -59,6 +59,7 @@ def test_a_rerun_publishes_nothing_twice(run, shared_tiny, environment):
     assert {card.version for card in catalog.cards(all_versions=True)} == {1}
 
 
+@pytest.mark.slow
 def test_measuring_in_another_way_is_a_new_version(run, shared_tiny, tmp_path, environment):
     before = Catalog(run["catalog"]).best("smile", by="effect", method="ridge")
     words = ("--mining.attributes", "smile", "--evaluation.identities", "9")
@@ -122,6 +123,7 @@ def test_one_and_two_workers_agree(run, tiny, tmp_path, environment):
         )
 
 
+@pytest.mark.slow
 def test_a_corrupt_shard_ends_the_run_with_its_name(tiny, tmp_path, environment):
     assert mine(tiny, environment, "--dataset.samples", "40").returncode == 0
     shard = tmp_path / "out" / "dataset" / "data" / "train-00001-of-00002.parquet"
