@@ -57,25 +57,44 @@ def ray_session(engine: EngineSettings) -> Iterator[None]:
             )
         raise RunError(f"Ray could not be started or joined: {said}{hint}") from error
     try:
-        _stop_on_sigterm()
         quiet_stdout: Any = _WithoutRay(sys.stdout)
-        with contextlib.redirect_stdout(quiet_stdout):
+        with _stoppable(), contextlib.redirect_stdout(quiet_stdout):
             yield
     finally:
         ray.shutdown()
 
 
-def _stop_on_sigterm() -> None:
+def check_stop() -> None:
+    """KeyboardInterrupt where a stop was asked for that never arrived: Ray's own waits, which run
+    the handlers of signals, now and then drop what those raise."""
+    if _stop_asked.is_set():
+        raise KeyboardInterrupt
+
+
+_stop_asked = threading.Event()
+
+
+@contextlib.contextmanager
+def _stoppable() -> Iterator[None]:
     """End on SIGTERM, as `kill` and `ray job stop` send it, as on Ctrl-C.
 
-    Ray's own handler prints a stack and aborts.
+    Ray's own handler of SIGTERM prints a stack and aborts; ours stays when the session is over.
     """
 
     def stop(number: int, frame: object) -> None:
+        _stop_asked.set()
         raise KeyboardInterrupt
 
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, stop)
+    _stop_asked.clear()
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGTERM, stop)
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class _WithoutRay:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from jobs.cluster import plain_errors, ray_session
+from jobs.cluster import check_stop, plain_errors, ray_session
 from jobs.placement import GPUS, check_placement, hide_gpus, stage_needs
 from jobs.progress import Progress, fetching
 from mining.generators.checkpoints.fetch import listening
@@ -15,6 +16,7 @@ from mining.sampling import Measurer, Renderer, describe
 from schemas.settings import EngineSettings, RunSettings
 from storage.manifest import Manifest
 
+POLL = 0.1  # seconds between two looks for the answer
 PATIENCE = 15.0  # seconds of waiting for a worker before it is said, and between two such lines
 Result = TypeVar("Result")
 
@@ -63,8 +65,14 @@ def as_generator(engine: EngineSettings, call: Callable[..., Result], *arguments
         there: Any = ray.remote(num_cpus=need.cpus, num_gpus=need.gpus, max_retries=2)(call)
         answer = there.remote(*arguments)
         with Progress("describe", 1, "manifests") as progress:
-            while not ray.wait([answer], timeout=PATIENCE)[0]:
-                progress.say(f"waiting for a worker of {need.stage} ({asked}) to say what it has")
+            said = time.monotonic()
+            while not ray.wait([answer], timeout=0)[0]:
+                time.sleep(POLL)
+                check_stop()
+                if time.monotonic() - said > PATIENCE:
+                    said = time.monotonic()
+                    text = f"waiting for a worker of {need.stage} ({asked}) to say what it has"
+                    progress.say(text)
             result: Any = ray.get(answer)
             progress.advance(1)
         return result

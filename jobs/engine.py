@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from jobs.cluster import plain_errors
+from jobs.cluster import check_stop, plain_errors
 from jobs.isolation.messages import Setup
 from jobs.isolation.supervisor import Outcome
 from jobs.placement import is_split, shards_in_flight, stage_needs
@@ -104,6 +104,7 @@ class _Scheduler:
             awaited = {ref: (p, w) for p in self._pools for ref, w in p.awaited.items()}
             refs = [*self._flights, *awaited]
             done, _ = ray.wait(refs, num_returns=1, timeout=1.0, fetch_local=False)
+            check_stop()
             for ref in done:
                 if ref in awaited:
                     yield from self._answered(ref, *awaited[ref])
