@@ -90,11 +90,14 @@ def _stoppable() -> Iterator[None]:
         yield
         return
     signal.signal(signal.SIGTERM, stop)
-    before = signal.signal(signal.SIGINT, stop)
+    usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if usual:  # and not ignored, as in a shell's background
+        signal.signal(signal.SIGINT, stop)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        if usual:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class _WithoutRay:

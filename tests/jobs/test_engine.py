@@ -33,11 +33,13 @@ def test_a_dead_actor_is_a_loss():
 
 def test_a_stop_that_got_lost_on_its_way_is_asked_for_again(monkeypatch):
     check_stop()
+    usual = signal.getsignal(signal.SIGTERM)
     asked = threading.Event()
     monkeypatch.setattr(cluster, "_stop_asked", asked)
     with cluster._stoppable(), pytest.raises(KeyboardInterrupt):
-        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGTERM)
     with pytest.raises(KeyboardInterrupt):  # as where Ray dropped the first
         check_stop()
     with cluster._stoppable():  # another session begins anew
         check_stop()
+    signal.signal(signal.SIGTERM, usual)
