@@ -52,12 +52,14 @@ def repair(
 ) -> None:
     """Move broken shards into .broken/<time>/ and make them and the missing ones again.
 
-    Takes --engine.KEY VALUE and --config FILE as `lode generate` does. Nothing is deleted. Files
-    that no shard owns stay where they are, and the exit status is 1.
+    Takes --engine.KEY VALUE and --config FILE as `lode generate` does, and where a checkpoint was
+    moved or converted --generator.options.checkpoint FILE. Nothing is deleted. Files that no shard
+    owns stay where they are, and the exit status is 1.
     """
     from jobs import repair_dataset
 
-    done = repair_dataset.repair(url, _engine(context.args), failed)
+    engine, options = _settings(context.args)
+    done = repair_dataset.repair(url, engine, failed, options)
     if done.made:
         typer.echo(f"made      {len(done.made):,} shards: {_numbers(done.made)}")
     if done.moved:
@@ -66,18 +68,24 @@ def repair(
     raise typer.Exit(1 if done.after.problems else 0)
 
 
-def _engine(words: Sequence[str]) -> EngineSettings:
-    """The engine settings among the arguments; what else decides a dataset is in its manifest."""
+def _settings(words: Sequence[str]) -> tuple[EngineSettings, dict[str, Any]]:
+    """The engine settings among the arguments, and the generator's options among them.
+
+    What else decides a dataset is in its manifest.
+    """
     from jobs.generate_dataset import DEMO
+    from schemas.arguments import split_options
     from schemas.config import load_settings
 
-    for word in words:
+    options, rest = split_options(words, "generator.options")
+    for word in rest:
         if word.startswith("--") and not word.startswith(("--engine.", "--config")):
             raise InputError(
-                f"lode dataset repair: {word} came; expected --engine.KEY, --config or --failed: "
-                "all that decides the data is in the dataset's manifest."
+                f"lode dataset repair: {word} came; expected --engine.KEY, --config, --failed or, "
+                "for a moved checkpoint, --generator.options.checkpoint: all that decides the data "
+                "is in the dataset's manifest."
             )
-    return load_settings(words, "lode dataset repair", "", DEMO).engine
+    return load_settings(rest, "lode dataset repair", "", DEMO).engine, options
 
 
 @dataset_app.command()

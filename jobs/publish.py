@@ -136,7 +136,7 @@ def publication_id(settings: RunSettings, dataset: Dataset, cards: Sequence[Dire
         sorted(card.direction_id for card in cards),
         settings.evaluation.model_dump(),
         sorted(attribute_pairs(settings, dataset.manifest)),
-        dataset.manifest.extractors,
+        dataset.manifest.identity["extractors"],
         package_versions(),
         code_version(),
     ]

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from jobs.cluster import ray_session
 from jobs.description import check_loads
 from jobs.generate_dataset import check_run, make_shards, refuse_relative
 from jobs.progress import Progress
 from mining.extractors.base import FAILURES
-from schemas.errors import ConflictError, CorruptDataError
+from schemas.errors import ConflictError, CorruptDataError, InputError
 from schemas.settings import EngineSettings
 from storage.files import Store, absolute
-from storage.manifest import NAME, Manifest
+from storage.manifest import HERE, NAME, Manifest
 from storage.runs import FRESH, going_on
 from storage.shards import read_receipt
 from storage.verify import Findings, Problem, readable_manifest, verify
@@ -44,7 +45,12 @@ def verify_dataset(url: str) -> Findings:
         return verify(url, watch)
 
 
-def repair(url: str, engine: EngineSettings, failed: bool = False) -> Repair:
+def repair(
+    url: str,
+    engine: EngineSettings,
+    failed: bool = False,
+    options: Mapping[str, Any] | None = None,
+) -> Repair:
     """Make the broken and the missing shards again, from the manifest's own settings.
 
     Their files are moved into <url>/.broken/<time>/, never deleted, and only once the generator,
@@ -52,9 +58,10 @@ def repair(url: str, engine: EngineSettings, failed: bool = False) -> Repair:
 
     Args:
         failed: also make again what is whole but holds rows that failed, crashed or hung.
+        options: of the generator, where its checkpoint lies elsewhere than when the run began.
 
     Raises:
-        InputError: there is no dataset, or it cannot be written.
+        InputError: there is no dataset, it cannot be written, or its options are fixed.
         ConflictError: a run is making the dataset at this moment.
         CorruptDataError: the manifest is damaged or another dataset's.
         RunError: the generator or an extractor is another version; or workers keep dying.
@@ -62,6 +69,9 @@ def repair(url: str, engine: EngineSettings, failed: bool = False) -> Repair:
     refuse_relative("the dataset", url)
     url = absolute(url)
     store = Store(url)
+    manifest = readable_manifest(store)
+    if options:
+        manifest = manifest.moved(options)
     _refuse_beside_a_run(store)
     before = verify_dataset(url)
     aside = f"{ASIDE}/{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
@@ -75,9 +85,8 @@ def repair(url: str, engine: EngineSettings, failed: bool = False) -> Repair:
                 f"{store.path(NAME)} {found.what}: put back the manifest that they were made "
                 "with. Nothing was changed."
             )
-    manifest = readable_manifest(store)
     store.check_writable()
-    check_loads(engine, manifest)  # before anything is moved
+    _check_loads(engine, manifest)  # before anything is moved
     with ray_session(engine):
         check_run(engine, manifest)
         _refuse_beside_a_run(store)  # the check may have taken hours
@@ -87,6 +96,17 @@ def repair(url: str, engine: EngineSettings, failed: bool = False) -> Repair:
         finally:
             put_back(store, manifest, whole, aside)
     return Repair(tuple(wanted), tuple(moved), aside, verify_dataset(url))
+
+
+def _check_loads(engine: EngineSettings, manifest: Manifest) -> None:
+    try:
+        check_loads(engine, manifest)
+    except InputError as error:
+        if HERE not in manifest.content:
+            raise
+        raise InputError(
+            f"{error} If it lies elsewhere now: --generator.options.checkpoint FILE."
+        ) from None
 
 
 def with_failures(store: Store, broken: Sequence[int]) -> list[int]:

@@ -26,7 +26,7 @@ from schemas.errors import InputError, RunError
 from schemas.samples import to_column
 from schemas.settings import DatasetSettings, RunSettings
 from storage.dataset import CAMERA, image_size
-from storage.manifest import FORMAT, Manifest
+from storage.manifest import FORMAT, HERE, Manifest
 
 IMAGE = "image"  # the column that carries pixels from the generator to the extractors
 Watch = Callable[[int], None]  # told the number of a batch before it is made
@@ -56,7 +56,7 @@ def describe(settings: RunSettings) -> Manifest:
             {
                 "name": extractor.name,
                 "load": load,
-                "options": _set(options),
+                **_options(extractor, options),
                 "fingerprint": extractor.fingerprint(),
                 "licence": extractor.licence,
             }
@@ -64,6 +64,7 @@ def describe(settings: RunSettings) -> Manifest:
                 extractors, settings.extractors.items(), strict=True
             )
         ],
+        **_here(generator, extractors, settings),
         "fields": [f.to_json() for f in dataset_fields(generator, extractors, dataset)],
         "made_with": dict(made_with()),
     }
@@ -205,7 +206,7 @@ def _about_generator(generator: Generator, settings: RunSettings) -> dict[str, A
         **({"weights": weights} if weights else {}),
         "name": generator.name,
         "load": settings.generator.name,
-        "options": _set(settings.generator.options),
+        **_options(generator, settings.generator.options),
         "fingerprint": generator.fingerprint(),
         "licence": generator.licence,
         "resolution": generator.resolution,
@@ -213,6 +214,29 @@ def _about_generator(generator: Generator, settings: RunSettings) -> dict[str, A
         "w_dim": generator.w_dim,
         "layer_names": list(generator.layer_names),
     }
+
+
+def _options(made: Generator | Extractor, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options as part of the dataset's identity: none where the fingerprint tells of all."""
+    return {} if _tells_all(made) else {"options": _set(options)}
+
+
+def _here(
+    generator: Generator, extractors: Sequence[Extractor], settings: RunSettings
+) -> dict[str, Any]:
+    """What a rerun may give in another way: the options of which the fingerprints tell."""
+    here: dict[str, Any] = {}
+    if _tells_all(generator):
+        here["generator"] = _set(settings.generator.options)
+    loaded = zip(extractors, settings.extractors.items(), strict=True)
+    told = {load: _set(options) for made, (load, options) in loaded if _tells_all(made)}
+    if told:
+        here["extractors"] = told
+    return {HERE: here} if here else {}
+
+
+def _tells_all(made: Generator | Extractor) -> bool:
+    return bool(getattr(made, "fingerprint_tells_all", False))
 
 
 def _set(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,54 +7,23 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import json
-import re
-import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn, get_args, get_origin
 
-import yaml
 from pydantic import BaseModel, ValidationError, model_validator
 from pydantic_settings import BaseSettings, CliSettingsSource, SettingsError
 from pydantic_settings.sources import InitSettingsSource, PydanticBaseSettingsSource
 
+from schemas.arguments import join_numbers, join_options
 from schemas.errors import InputError
-from schemas.registry import missing_client
-from schemas.remote import is_remote
+from schemas.plain_yaml import read_yaml
 from schemas.settings import GeneratorSettings, Options, RunSettings
 
-MOST_BYTES = 1_000_000  # of a settings file
 _HELP = (
     "Each setting comes from the arguments, else from the settings file, else from the default "
     "that is listed here. Where --generator.name is not the file's generator, the file's "
     "generator.options are left out."
 )
-
-
-class _Loader(yaml.SafeLoader):
-    """Plain YAML, less two traps.
-
-    2024-01-01 is a string: JSON, which manifests are, knows no dates. A key that stands twice in
-    one mapping is refused, where PyYAML would drop the first.
-    """
-
-    yaml_implicit_resolvers = {
-        first: [(tag, shape) for tag, shape in resolvers if not tag.endswith(":timestamp")]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
-    # not when it is constructed: `<<` has put the keys of others into it by then
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        node = super().compose_mapping_node(anchor)
-        lines: dict[tuple[str, str], int] = {}
-        plain = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        for key in plain:
-            before = lines.get((key.tag, key.value))
-            if before is not None:
-                said = f"the key {key.value!r} stands twice, first in line {before}; keep one"
-                raise yaml.MarkedYAMLError(problem=said, problem_mark=key.start_mark)
-            lines[key.tag, key.value] = key.start_mark.line + 1
-        return node
 
 
 class _Parser(argparse.ArgumentParser):
@@ -81,9 +50,9 @@ def load_settings(argv: Sequence[str], prog: str, about: str, default: str) -> R
     """
     head = _Parser(prog=prog, description=about, add_help=False)
     head.add_argument("--config", metavar="FILE|URL", help=f"settings file (default: {default})")
-    known, rest = head.parse_known_args(_join_numbers(argv))
+    known, rest = head.parse_known_args(join_numbers(argv))
     path = known.config or default
-    words = [*_join_options(rest, option_keys(RunSettings))]
+    words = [*join_options(rest, option_keys(RunSettings))]
     _refuse_unknown(words, prog)
     root = _Parser(prog=prog, description=f"{about.strip()} {_HELP}", parents=[head])
     return _build(read_yaml(path), words, root, path)
@@ -137,59 +106,6 @@ def _for_generator(stored: Mapping[str, Any], told: Mapping[str, Any]) -> dict[s
     return {**stored, "generator": kept}
 
 
-def read_yaml(path: str) -> dict[str, Any]:
-    """The mapping in a YAML file or URL of at most 1 MB."""
-    import fsspec
-
-    try:
-        with fsspec.open(path, "rb") as file:
-            text = file.read(MOST_BYTES + 1)  # type: ignore[union-attr]
-    except ImportError as error:
-        raise missing_client(f"settings file {path}", error) from None
-    except Exception as error:
-        if not (isinstance(error, OSError | ValueError) or is_remote(error)):
-            raise
-        raise InputError(f"settings file {path} cannot be read: {_one_line(error)}") from None
-    if len(text) > MOST_BYTES:
-        raise InputError(f"settings file {path} is larger than {MOST_BYTES:,} bytes.")
-    stored = _parsed(text, f"settings file {path}")
-    if stored is None:
-        return {}
-    if not isinstance(stored, dict):
-        raise InputError(f"settings file {path} holds a {type(stored).__name__}, not a mapping.")
-    for key in stored:
-        if not isinstance(key, str):
-            raise InputError(f"settings file {path}: the key {key!r} is no string.")
-    return stored
-
-
-def _parsed(text: str | bytes, who: str) -> Any:
-    """The plain value that YAML text stands for; InputError where JSON could not hold it."""
-    try:
-        value = yaml.load(text, _Loader)  # a SafeLoader
-    except yaml.MarkedYAMLError as error:
-        raise InputError(f"{who} is not YAML: {_place(error)}.") from None
-    except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as error:
-        # beside its own errors, PyYAML lets those of unfit tags through, as in `!!bool maybe`
-        raise InputError(f"{who} is not YAML: {_one_line(error)}") from None
-    try:
-        json.dumps(value)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InputError(f"{who} holds what JSON does not know: {_one_line(error)}") from None
-    return value
-
-
-def _place(error: yaml.MarkedYAMLError) -> str:
-    """The line that PyYAML means, and what it says about it."""
-    said, mark, start = error.problem or "", error.problem_mark, error.context_mark
-    if r"'\t'" in said:
-        said = "a tab stands where YAML wants spaces; put spaces there"
-    elif error.context:
-        since = f" that begins in line {start.line + 1}" if start else ""
-        said = f"{said} {error.context}{since}"
-    return " ".join((f"line {mark.line + 1}: {said}" if mark else said).split())
-
-
 def setting_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
     """Every dotted key of a settings model, groups and leaves."""
     keys = []
@@ -223,52 +139,6 @@ def named_options(model: type[BaseModel], prefix: str = "") -> list[str]:
         elif get_origin(kind) is dict and get_args(kind)[1] == Options:
             keys.append(prefix + name)
     return keys
-
-
-def _join_numbers(words: Sequence[str]) -> list[str]:
-    """Turn `--key -1,1` into `--key=-1,1`, since argparse takes -1,1 for an option."""
-    result: list[str] = []
-    for word in words:
-        before = result[-1] if result else ""
-        if re.match(r"-\.?\d", word) and before.startswith("--") and "=" not in before:
-            result[-1] = f"{before}={word}"
-        else:
-            result.append(word)
-    return result
-
-
-def _join_options(words: Sequence[str], mappings: Iterable[str]) -> list[str]:
-    """Turn every `--mapping.key.sub value` into one `--mapping '{"key": {"sub": value}}'`."""
-    result: list[str] = []
-    joined: dict[str, dict[str, Any]] = {}
-    queue = list(words)
-    while queue:
-        word = queue.pop(0)
-        key, equals, value = word.removeprefix("--").partition("=")
-        owner = next((m for m in mappings if key.startswith(f"{m}.")), None)
-        if not word.startswith("--") or owner is None:
-            result.append(word)
-            continue
-        if not equals:
-            if not queue:
-                raise InputError(f"arguments: {word} needs a value.")
-            value = queue.pop(0)
-        inner = _parsed(value, f"arguments: --{key} {reprlib.repr(value)}")
-        for part in reversed(key[len(owner) + 1 :].split(".")):
-            inner = {part: inner}
-        joined[owner] = _merged(joined.get(owner, {}), inner)
-    return result + [f"--{owner}={json.dumps(options)}" for owner, options in joined.items()]
-
-
-def _merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-    """Both mappings, the second over the first, at every depth."""
-    result = dict(one)
-    for key, value in other.items():
-        under = result.get(key)
-        if isinstance(value, Mapping) and isinstance(under, Mapping):
-            value = _merged(under, value)
-        result[key] = value
-    return result
 
 
 def _without_nulls(model: type[BaseModel], merged: Mapping[str, Any]) -> dict[str, Any]:
@@ -322,7 +192,3 @@ def _explain(error: ValidationError, path: str) -> str:
     ours = first["type"] == "value_error"  # what a validator in schemas.settings said
     said = first["msg"].removeprefix("Value error, ") if ours else first["msg"].lower()
     return f"setting {key} = {first['input']!r}: {said}{more}."
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -1,11 +1,15 @@
-"""The manifest: everything that decides a dataset's bytes. Its hash names the dataset."""
+"""The manifest: everything that decides a dataset's bytes. Its hash names the dataset.
+
+Beside that it keeps, under "here", what may differ from run to run: where the files of a generator
+or an extractor lie whose fingerprint tells of all that decides its output.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from schemas.errors import ConflictError, CorruptDataError, InputError
@@ -14,6 +18,7 @@ from storage.files import Store
 
 NAME = "manifest.json"
 FORMAT = 1
+HERE = "here"  # {"generator": options, "extractors": {load: options}}: no part of the hash
 
 
 @dataclass(frozen=True)
@@ -24,8 +29,13 @@ class Manifest:
 
     @property
     def dataset_id(self) -> str:
-        """16 hex digits of the SHA-256 of the content."""
-        return hashlib.sha256(self.to_bytes()).hexdigest()[:16]
+        """16 hex digits of the SHA-256 of what decides the bytes."""
+        return hashlib.sha256(_canonical(self.identity)).hexdigest()[:16]
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The content without what may differ from run to run."""
+        return {key: value for key, value in self.content.items() if key != HERE}
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -35,12 +45,36 @@ class Manifest:
     @property
     def generator(self) -> Mapping[str, Any]:
         """Name, options, fingerprint, licence and sizes of the generator."""
-        return self.content["generator"]
+        about = self.content["generator"]
+        return about if "options" in about else {**about, "options": self._here("generator")}
 
     @property
     def extractors(self) -> list[Mapping[str, Any]]:
         """Name, options, fingerprint and licence of each extractor, in the order they run."""
-        return self.content["extractors"]
+        options = self._here("extractors")
+        return [
+            about if "options" in about else {**about, "options": options.get(about["load"], {})}
+            for about in self.content["extractors"]
+        ]
+
+    def moved(self, options: Mapping[str, Any]) -> Manifest:
+        """The manifest with these options of the generator in place of those it was made with.
+
+        Raises:
+            InputError: the options of this generator are part of the dataset's identity.
+        """
+        if "options" in self.content["generator"]:
+            raise InputError(
+                f"generator.options of dataset {self.dataset_id} came; the options of generator "
+                f"{self.generator['name']!r} are part of what the dataset is, and only those of a "
+                "checkpoint may differ. Leave them away."
+            )
+        here = {**self.content.get(HERE, {})}
+        here["generator"] = {**self._here("generator"), **options}
+        return replace(self, content={**self.content, HERE: here})
+
+    def _here(self, part: str) -> Mapping[str, Any]:
+        return self.content.get(HERE, {}).get(part, {})
 
     @property
     def fields(self) -> list[Field]:
@@ -77,7 +111,7 @@ class Manifest:
 
     def to_bytes(self) -> bytes:
         """Canonical JSON."""
-        return json.dumps(self.content, sort_keys=True, indent=1).encode()
+        return _canonical(self.content)
 
     @classmethod
     def from_bytes(cls, data: bytes, where: str) -> Manifest:
@@ -119,8 +153,8 @@ def claim(store: Store, manifest: Manifest, write: bool = True) -> Manifest:
         write: False only looks whether it could be put there.
 
     Returns:
-        The manifest that stands. A finished dataset may have been made with other versions of
-        the libraries: reading it needs none of them.
+        The manifest that stands, with this run's places of files. A finished dataset may have
+        been made with other versions of the libraries: reading it needs none of them.
 
     Raises:
         ConflictError: the store holds another dataset, a part of one that other versions of the
@@ -139,10 +173,12 @@ def claim(store: Store, manifest: Manifest, write: bool = True) -> Manifest:
             return manifest
         store.create(NAME, manifest.to_bytes())
     standing = Manifest.from_bytes(store.read(NAME), store.path(NAME))
-    if standing.to_bytes() == manifest.to_bytes():
-        return standing
+    here = {HERE: manifest.content[HERE]} if HERE in manifest.content else {}
+    usable = Manifest({**standing.identity, **here})
+    if standing.dataset_id == manifest.dataset_id:
+        return usable
     difference = _difference(standing, manifest)
-    if {**standing.content, "made_with": {}} != {**manifest.content, "made_with": {}}:
+    if {**standing.identity, "made_with": {}} != {**manifest.identity, "made_with": {}}:
         raise ConflictError(
             f"dataset: {store.url} holds dataset {standing.dataset_id}, these settings make "
             f"{manifest.dataset_id} (other {difference}); "
@@ -153,15 +189,19 @@ def claim(store: Store, manifest: Manifest, write: bool = True) -> Manifest:
             f"dataset: {store.url} was begun with other versions of the libraries "
             f"({difference}); install those to go on, or choose another --out. Nothing was changed."
         )
-    return standing
+    return usable
 
 
 def _difference(one: Manifest, two: Manifest) -> str:
     """The first keys in which two manifests differ."""
-    first, second = _flat(one.content), _flat(two.content)
+    first, second = _flat(one.identity), _flat(two.identity)
     none = object()  # a key that is not there is not one that is null
     keys = [k for k in {**first, **second} if first.get(k, none) != second.get(k, none)]
     return ", ".join(sorted(keys)[:4])
+
+
+def _canonical(content: Mapping[str, Any]) -> bytes:
+    return json.dumps(content, sort_keys=True, indent=1).encode()
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:

@@ -26,6 +26,10 @@ class Generator(Protocol):
 
     All latents are float32. The same input gives the same bytes for the same batch size,
     platform and library versions.
+
+    Where the fingerprint tells of everything that decides the images, an attribute
+    `fingerprint_tells_all = True` may say so: then the options, such as a checkpoint's path, are
+    no part of a dataset's identity, and a run goes on with the same weights from another place.
     """
 
     name: str  # the registry's name

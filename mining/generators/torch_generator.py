@@ -43,6 +43,7 @@ class TorchGenerator:
     """
 
     spaces = ("z", "w", "w+", "s")
+    fingerprint_tells_all = True  # of every option: a moved checkpoint makes no other dataset
 
     def __init__(
         self,

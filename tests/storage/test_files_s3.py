@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
-from schemas.config import read_yaml
 from schemas.errors import InputError, StorageError
+from schemas.plain_yaml import read_yaml
 from storage.files import Store
 
 pytestmark = pytest.mark.timeout(120)

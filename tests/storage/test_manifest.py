@@ -1,0 +1,78 @@
+"""What of a manifest names the dataset, and what may differ from run to run."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from schemas.errors import ConflictError, InputError
+from storage.files import Store
+from storage.manifest import NAME, Manifest, claim, load
+
+
+def manifest(checkpoint: str, **generator: Any) -> Manifest:
+    """Of a generator whose fingerprint tells of all its options, and an extractor like it."""
+    about = {"name": "stylegan2", "load": "stylegan2", "fingerprint": "f" * 64, **generator}
+    measured = [
+        {"name": "faces", "load": "faces", "fingerprint": "e" * 64},
+        {"name": "points", "load": "points", "fingerprint": "e" * 64, "options": {"every": 2}},
+    ]
+    here = {"generator": {"checkpoint": checkpoint}, "extractors": {"faces": {"model": "a.onnx"}}}
+    content = {
+        "format": 1,
+        "dataset": {"samples": 4, "shard_size": 2},
+        "generator": about,
+        "extractors": measured,
+        "here": here,
+    }
+    return Manifest(content)
+
+
+def test_options_are_found_wherever_they_are_kept():
+    made = manifest("a.pkl")
+    assert made.generator["options"] == {"checkpoint": "a.pkl"}
+    assert [item["options"] for item in made.extractors] == [{"model": "a.onnx"}, {"every": 2}]
+
+
+def test_places_of_files_do_not_name_the_dataset():
+    assert manifest("a.pkl").dataset_id == manifest("b.safetensors").dataset_id
+    assert manifest("a.pkl").dataset_id != manifest("a.pkl", fingerprint="0" * 64).dataset_id
+
+
+def test_manifests_without_places_keep_their_ids():
+    content = {"format": 1, "generator": {"options": {"resolution": 64}}}
+    # the first 16 digits of sha256 of json.dumps(content, sort_keys=True, indent=1)
+    assert Manifest(content).dataset_id == "5b92767b8afe753c"
+
+
+def test_a_run_goes_on_with_its_own_places_and_leaves_the_file_alone(tmp_path):
+    store = Store(str(tmp_path))
+    claim(store, manifest("old/a.pkl"))
+    before = (tmp_path / NAME).read_bytes()
+    going_on = claim(store, manifest("new/a.safetensors"))
+    assert going_on.generator["options"] == {"checkpoint": "new/a.safetensors"}
+    assert (tmp_path / NAME).read_bytes() == before
+    assert load(store).generator["options"] == {"checkpoint": "old/a.pkl"}
+
+
+def test_other_weights_are_another_dataset(tmp_path):
+    store = Store(str(tmp_path))
+    claim(store, manifest("a.pkl"))
+    with pytest.raises(ConflictError, match=r"other generator\.fingerprint"):
+        claim(store, manifest("a.pkl", fingerprint="0" * 64))
+
+
+def test_moved_replaces_the_places_alone():
+    moved = manifest("a.pkl").moved({"checkpoint": "b.pkl", "device": "cpu"})
+    assert moved.generator["options"] == {"checkpoint": "b.pkl", "device": "cpu"}
+    assert moved.extractors == manifest("a.pkl").extractors
+    assert moved.dataset_id == manifest("a.pkl").dataset_id
+    assert json.loads(moved.to_bytes())["here"]["generator"]["checkpoint"] == "b.pkl"
+
+
+def test_options_that_are_part_of_the_dataset_cannot_be_moved():
+    fixed = manifest("a.pkl", options={"resolution": 64})
+    with pytest.raises(InputError, match="are part of what the dataset is"):
+        fixed.moved({"resolution": 128})
