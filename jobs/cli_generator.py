@@ -25,6 +25,7 @@ SourceArgument = Annotated[
     str,
     typer.Argument(metavar="FILE|URL|NAME", help="A file, a URL, or a public checkpoint's name."),
 ]
+OfflineOption = Annotated[bool, typer.Option("--offline", help="Fetch nothing.")]
 Sha256Option = Annotated[
     str | None, typer.Option("--sha256", help="64 hex digits that the file must have.")
 ]
@@ -34,13 +35,14 @@ Sha256Option = Annotated[
 def inspect(
     source: SourceArgument,
     sha256: Sha256Option = None,
+    offline: OfflineOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Print what a checkpoint is: architecture, spaces, layers, licence. It is not executed.
 
     Exit status 1 where its tensors do not fit its architecture.
     """
-    found, checkpoint = _read(source, sha256)
+    found, checkpoint = _read(source, sha256, offline)
     about = record(found, checkpoint)
     typer.echo(json.dumps(about, indent=2) if as_json else "\n".join(_facts(about)))
     raise typer.Exit(1 if about["problem"] else 0)
@@ -51,6 +53,7 @@ def convert(
     source: SourceArgument,
     out: Annotated[Path, typer.Argument(metavar="OUT.safetensors", help="The file to write.")],
     sha256: Sha256Option = None,
+    offline: OfflineOption = False,
     force: Annotated[bool, typer.Option("--force", help="Write over what stands there.")] = False,
 ) -> None:
     """Write a checkpoint's averaged generator as safetensors: it loads faster, without pickle."""
@@ -61,7 +64,7 @@ def convert(
     if not out.parent.is_dir():  # known before a download of hours
         raise InputError(f"convert: the folder of {out} does not exist; make it first.")
     native.check_free(out, force)
-    _, checkpoint = _read(source, sha256)
+    _, checkpoint = _read(source, sha256, offline)
     native.save(checkpoint, out, force)
     typer.echo(f"{out}: {checkpoint.architecture}, {out.stat().st_size:,} bytes")
     typer.echo(f"weights {checkpoint.sha256}")
@@ -70,8 +73,8 @@ def convert(
 
 def record(found: Found, checkpoint: Checkpoint) -> dict[str, Any]:
     """What `inspect` tells, as plain JSON."""
-    from mining.generators.checkpoints.cache import file_sha256
     from mining.generators.pretrained import network_of
+    from storage.downloads.cache import file_sha256
 
     config, tensors = checkpoint.config, checkpoint.tensors
     about: dict[str, Any] = {
@@ -127,12 +130,13 @@ def _origin(found: Found) -> str | None:
     return read_header(found.path).file_format if is_native(found.path) else None
 
 
-def _read(source: str, sha256: str | None) -> tuple[Found, Checkpoint]:
+def _read(source: str, sha256: str | None, offline: bool) -> tuple[Found, Checkpoint]:
     """Find and read a checkpoint, with progress where it has to be fetched."""
     from jobs.progress import fetching
     from mining.generators.checkpoints.loading import load, locate
+    from storage.downloads.offline import offline as fetch_nothing
 
-    with fetching() as report:
+    with fetch_nothing(offline), fetching() as report:
         found = locate(source, sha256, report=report)
     return found, load(found)
 

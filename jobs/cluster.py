@@ -17,6 +17,8 @@ from typing import Any, TextIO
 from schemas import errors
 from schemas.errors import LodeError, LostWorkerError, RunError
 from schemas.settings import EngineSettings
+from storage.downloads.offline import VARIABLE as OFFLINE
+from storage.downloads.offline import offline
 
 # the last line of a Python traceback
 RAISED = re.compile(r"^([A-Za-z_][\w.]*(?:Error|Exception)): (.*)$", re.MULTILINE)
@@ -45,8 +47,12 @@ def ray_session(engine: EngineSettings) -> Iterator[None]:
         "num_cpus": logical_cpus(engine),
         "object_store_memory": engine.object_store_mb * 2**20,
     }
+    joined: dict[str, Any] = {}
+    if engine.offline:
+        joined["runtime_env"] = {"env_vars": {OFFLINE: "1"}}
     try:
-        ray.init(**({} if on_cluster() else local), **quiet)
+        with offline(engine.offline):  # a local Ray's workers have the driver's environment
+            ray.init(**(joined if on_cluster() else local), **quiet)
     except (ValueError, RuntimeError, ConnectionError) as error:
         said = next(iter(str(error).strip().splitlines()), type(error).__name__)
         hint = ""

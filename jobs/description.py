@@ -11,9 +11,10 @@ from typing import Any, TypeVar
 from jobs.cluster import check_stop, plain_errors, ray_session
 from jobs.placement import GPUS, check_placement, hide_gpus, stage_needs
 from jobs.progress import Progress, fetching
-from mining.generators.checkpoints.fetch import listening
 from mining.sampling import Measurer, Renderer, describe
 from schemas.settings import EngineSettings, RunSettings
+from storage.downloads.fetch import listening
+from storage.downloads.offline import offline
 from storage.manifest import Manifest
 
 POLL = 0.1  # seconds between two looks for the answer
@@ -55,7 +56,7 @@ def as_generator(engine: EngineSettings, call: Callable[..., Result], *arguments
     """
     need = stage_needs(engine)[0]
     if not need.gpus:
-        with _no_gpu(), fetching() as report, listening(report):
+        with offline(engine.offline), _no_gpu(), fetching() as report, listening(report):
             return call(*arguments)
     import ray
 

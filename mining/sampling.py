@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from mining.evaluation.thumbnails import jpeg
 from mining.extractors.base import Extractor, Measurement, concatenate, measure
+from mining.extractors.models import models_of
 from mining.extractors.registry import make_extractors
 from mining.fields import dataset_fields, is_tied
 from mining.generators.base import Batch, Generator, Images, KnownTruth, Posed, TrueFaces
@@ -59,6 +60,7 @@ def describe(settings: RunSettings) -> Manifest:
                 **_options(extractor, options),
                 "fingerprint": extractor.fingerprint(),
                 "licence": extractor.licence,
+                **({"models": models} if (models := models_of(extractor)) else {}),
             }
             for extractor, (load, options) in zip(
                 extractors, settings.extractors.items(), strict=True

@@ -50,7 +50,9 @@ def load_settings(argv: Sequence[str], prog: str, about: str, default: str) -> R
     """
     head = _Parser(prog=prog, description=about, add_help=False)
     head.add_argument("--config", metavar="FILE|URL", help=f"settings file (default: {default})")
+    head.add_argument("--offline", action="store_true", help="the same as --engine.offline true")
     known, rest = head.parse_known_args(join_numbers(argv))
+    rest += ["--engine.offline=true"] if known.offline else []
     path = known.config or default
     words = [*join_options(rest, option_keys(RunSettings))]
     _refuse_unknown(words, prog)

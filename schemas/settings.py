@@ -103,6 +103,8 @@ class EngineSettings(Part):
     """how often a shard is tried that cannot be made, before it is quarantined"""
     max_failed: float = Field(0.05, ge=0, le=1)
     """share of rows that may fail, crash or hang before the run is stopped"""
+    offline: bool = False
+    """fetch no model file or checkpoint: what is in the cache is all there is"""
 
 
 class MiningSettings(Part):

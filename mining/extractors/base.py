@@ -57,7 +57,13 @@ class Measurement:
 
 @runtime_checkable
 class Extractor(Protocol):
-    """Measures images. Weights load in __init__; calls change nothing."""
+    """Measures images. Weights load in __init__; calls change nothing.
+
+    Beside these, an extractor may have `models`, a tuple of `mining.extractors.models.Model`, which
+    the dataset's metadata then lists, and `fingerprint_tells_all = True`, where the fingerprint
+    tells of everything that decides what it measures: then its options, such as a model's path,
+    are no part of a dataset's identity.
+    """
 
     name: str  # the registry's name; the dataset's columns are "<name>_<column>"
     columns: Mapping[str, Column]

@@ -11,7 +11,7 @@ import pytest
 
 from jobs.cli import _lode, guarded
 from mining.generators.checkpoints import native, read_checkpoint
-from mining.generators.checkpoints.cache import file_sha256
+from storage.downloads.cache import file_sha256
 from tests.mining.generators.checkpoints.made_networks import (
     FILTER,
     config,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+
+from storage.downloads.locate import Public
 
 SOURCE_LICENCE = "research or evaluation only (non-commercial)"
 ADA = "https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained"
@@ -11,23 +12,12 @@ TENSORFLOW = "https://nvlabs-fi-cdn.nvidia.com/stylegan2/networks"
 NGC = "https://api.ngc.nvidia.com/v2/models/nvidia/research"
 
 
-@dataclass(frozen=True)
-class Known:
-    """A checkpoint that its makers published under a plain URL."""
-
-    name: str
-    url: str
-    licence: str
-    readme: str  # the page that names the file and its licence
-    sha256: str | None = None  # of the file; None where nobody who measured it published it
-
-
 def _all(
     names: Iterable[tuple[str, str]], licence: str, readme: str, folder: str
-) -> Iterator[Known]:
+) -> Iterator[Public]:
     for name, file in names:
         url = f"{folder}/{file}"
-        yield Known(name, url, f"{licence}: {SOURCE_LICENCE}", readme, MEASURED.get(url))
+        yield Public(name, url, f"{licence}: {SOURCE_LICENCE}", readme, MEASURED.get(url))
 
 
 # NVIDIA publishes no checksums. These were measured by people who downloaded the file and agree:
@@ -98,10 +88,3 @@ KNOWN = {
         ),
     )
 }
-
-
-def known(source: str) -> Known | None:
-    """The public checkpoint that a name or a URL means; None where it is no known one."""
-    if source in KNOWN:
-        return KNOWN[source]
-    return next((entry for entry in KNOWN.values() if entry.url == source), None)

@@ -2,35 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from mining.generators.checkpoints import native
 from mining.generators.checkpoints.base import Checkpoint
-from mining.generators.checkpoints.cache import (
-    alone,
-    cache_folder,
-    checked_sha256,
-    file_sha256,
-    make_folder,
-)
-from mining.generators.checkpoints.fetch import DEFAULTS, FetchConfig, Report, fetch, forget
-from mining.generators.checkpoints.known import KNOWN, known
-from mining.generators.checkpoints.refusals import shown
+from mining.generators.checkpoints.known import KNOWN
 from schemas.errors import CorruptDataError, InputError
-from schemas.registry import unknown
+from storage.downloads.cache import alone, cache_folder, file_sha256, make_folder
+from storage.downloads.fetch import FetchConfig, Report, forget
+from storage.downloads.locate import Found
+from storage.downloads.locate import locate as find
 
-
-@dataclass(frozen=True)
-class Found:
-    """A checkpoint's file on this machine."""
-
-    path: Path
-    source: str  # what was asked for, without secrets
-    sha256: str | None  # of the file, where it had to be computed
-    licence: str | None  # that its makers publish; None where it is no known checkpoint
-    trusted: bool = False  # without a checksum, on this its first download
+WHAT = FetchConfig(what="checkpoint")
 
 
 def read_checkpoint(
@@ -38,7 +22,7 @@ def read_checkpoint(
     sha256: str | None = None,
     cache: str | None = None,
     report: Report | None = None,
-    config: FetchConfig = DEFAULTS,
+    config: FetchConfig = WHAT,
 ) -> Checkpoint:
     """The generator in a checkpoint, whatever file holds it; nothing in the file is executed.
 
@@ -64,48 +48,14 @@ def locate(
     sha256: str | None = None,
     cache: str | None = None,
     report: Report | None = None,
-    config: FetchConfig = DEFAULTS,
+    config: FetchConfig = WHAT,
 ) -> Found:
     """Bring the file of a source to this machine.
 
     Raises:
         InputError, CorruptDataError, StorageError: as `read_checkpoint`.
     """
-    entry = known(source)
-    url = entry.url if entry else source
-    licence = entry.licence if entry else None
-    try:
-        parts = urlsplit(url)
-    except ValueError as error:
-        raise InputError(f"checkpoint: {source!r} is not a URL: {error}.") from None
-    if "://" in url and parts.scheme != "file":
-        wanted = sha256 or (entry.sha256 if entry else None)
-        got = fetch(url, cache_folder(cache) / "downloads", wanted, report, config)
-        return Found(got.path, shown(url), got.sha256, licence, got.trusted)
-    path = _local(source, unquote(parts.path) if parts.scheme == "file" else url)
-    if sha256 is not None and (found := file_sha256(path)) != checked_sha256(sha256):
-        raise CorruptDataError(f"checkpoint {path} has the SHA-256 {found}; expected {sha256}.")
-    return Found(path, str(path), sha256.lower() if sha256 else None, licence)
-
-
-def _local(source: str, name: str) -> Path:
-    """The path of a file on this machine.
-
-    Raises:
-        InputError: there is none, or it is something else.
-    """
-    try:
-        path = Path(name).expanduser()
-        if path.is_file():
-            return path
-        exists = path.exists()
-    except (OSError, RuntimeError) as error:  # too long, no permission, nobody's home
-        said = getattr(error, "strerror", None) or error
-        raise InputError(f"checkpoint {source[:200]}: {str(said).rstrip('.')}.") from None
-    if not exists and not path.suffix and len(path.parts) == 1:
-        raise unknown("checkpoint", source, KNOWN)
-    what = "is a folder" if path.is_dir() else "is not a file" if exists else "does not exist"
-    raise InputError(f"checkpoint {source} {what}; expected a file, a URL or a known name.")
+    return find(source, config, KNOWN, sha256, cache, report)
 
 
 def load(found: Found, cache: str | None = None) -> Checkpoint:

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from mining.generators.checkpoints.arguments import check_bounds
 from mining.generators.checkpoints.base import Architecture, Checkpoint
-from mining.generators.checkpoints.cache import writing
 from mining.generators.checkpoints.fingerprint import fingerprint
 from mining.generators.checkpoints.plain import Normalised
 from mining.generators.checkpoints.safetensors_writer import FORMAT, write
 from schemas.errors import ConflictError, CorruptDataError, InputError
+from storage.downloads.cache import writing
 
 if TYPE_CHECKING:
     from torch import Tensor

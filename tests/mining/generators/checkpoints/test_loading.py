@@ -15,10 +15,11 @@ import pytest
 import torch
 
 from mining.generators.checkpoints import isolated, loading, native, read_checkpoint
-from mining.generators.checkpoints.cache import cache_folder, file_sha256
-from mining.generators.checkpoints.known import KNOWN, known
+from mining.generators.checkpoints.known import KNOWN
 from mining.generators.pretrained import network_of
 from schemas.errors import CorruptDataError, InputError
+from storage.downloads.cache import cache_folder, file_sha256
+from storage.downloads.locate import public
 from tests.mining.generators.checkpoints.made_networks import (
     FILTER,
     config,
@@ -154,9 +155,9 @@ def test_known_names_are_plain_urls_with_a_licence_and_where_it_stands():
     for name, entry in KNOWN.items():
         assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)+", name)
         assert entry.url.startswith("https://") and entry.url.endswith(".pkl")
-        assert entry.readme.startswith("https://github.com/NVlabs/") and "only" in entry.licence
+        assert entry.page.startswith("https://github.com/NVlabs/") and "only" in entry.licence
         assert entry.sha256 is None or re.fullmatch("[0-9a-f]{64}", entry.sha256)
-        assert known(name) is known(entry.url) is entry
+        assert public(name, KNOWN) is public(entry.url, KNOWN) is entry
 
 
 @pytest.mark.parametrize(

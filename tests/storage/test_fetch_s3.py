@@ -8,8 +8,8 @@ import hashlib
 import numpy as np
 import pytest
 
-from mining.generators.checkpoints.fetch import FetchConfig, fetch
 from schemas.errors import InputError, StorageError
+from storage.downloads.fetch import FetchConfig, fetch
 from tests.faults import flaky_s3
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
@@ -47,7 +47,7 @@ def test_what_is_not_there_is_one_line(store, tmp_path):
     for url in ("s3://models/some/b.pkl", "s3://nowhere/a.pkl"):
         with pytest.raises(InputError) as told:
             fetch(url, tmp_path)
-        assert str(told.value) == f"checkpoint: {url}: there is no such file; check the URL."
+        assert str(told.value) == f"download: {url}: there is no such file; check the URL."
 
 
 def test_missing_credentials_are_one_line(store, tmp_path, monkeypatch):

@@ -49,10 +49,10 @@ def _status(error: BaseException) -> int | None:
     return None
 
 
-def told(url: str, error: Exception) -> LodeError:
+def told(url: str, error: Exception, what: str) -> LodeError:
     """Whatever a store raises, in one line."""
     status, error = _status(error), _unwrapped(error)
-    who = f"checkpoint: {shown(url)}"
+    who = f"{what}: {shown(url)}"
     if status in (401, 403) or isinstance(error, PermissionError):
         return StorageError(f"{who}: no permission to read it; check the URL and the credentials.")
     if status in (404, 410) or isinstance(error, FileNotFoundError):

@@ -12,9 +12,10 @@ import fsspec
 import numpy as np
 import pytest
 
-from mining.generators.checkpoints.fetch import FetchConfig, fetch, listening
-from mining.generators.checkpoints.refusals import may_pass, shown, told
 from schemas.errors import CorruptDataError, InputError, LodeError, StorageError
+from storage.downloads.fetch import FetchConfig, fetch, listening
+from storage.downloads.offline import VARIABLE, is_offline, offline
+from storage.downloads.refusals import may_pass, shown, told
 
 pytestmark = pytest.mark.timeout(120)
 CONTENT = np.random.default_rng(0).bytes(3_000_000)
@@ -165,7 +166,7 @@ def test_without_a_checksum_the_first_download_is_trusted_and_then_demanded(site
     assert not fetch(site.url, tmp_path, config=ONCE).trusted
     first.path.unlink()
     site.content = OTHER
-    with pytest.raises(CorruptDataError, match="as at its first download. Pass --sha256"):
+    with pytest.raises(CorruptDataError, match="as at its first download. Give sha256"):
         fetch(site.url, tmp_path, config=ONCE)
     other = hashlib.sha256(OTHER).hexdigest()
     assert fetch(site.url, tmp_path, other, config=ONCE).path.read_bytes() == OTHER
@@ -223,11 +224,11 @@ def test_a_busy_server_is_asked_again(site, tmp_path):
     assert fetch(site.url, tmp_path, SHA256, config=config).path.read_bytes() == CONTENT
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:9/a.pkl", "http://nowhere.invalid/a.pkl"])
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9/a.pkl", "https://nowhere.invalid/a.pkl"])
 def test_no_server_is_one_line(tmp_path, url):
     with pytest.raises(StorageError) as told:
         fetch(url, tmp_path, config=ONCE)
-    assert str(told.value).startswith(f"checkpoint: {url}: Cannot connect to host")
+    assert str(told.value).startswith(f"download: {url}: Cannot connect to host")
     assert "\n" not in str(told.value)
 
 
@@ -286,10 +287,41 @@ def test_other_stores(tmp_path):
 def test_secrets_in_a_redirection_are_not_shown():
     error = ValueError("ftp://user:SECRET@host/file?key=SECRET and https://[::1")
     assert not may_pass(error)
-    message = str(told("http://host/file", error))
+    message = str(told("http://host/file", error, "checkpoint"))
     assert "ftp://host/file" in message and "SECRET" not in message
 
 
 def test_secrets_in_a_url_are_not_shown():
     assert shown("https://me:pw@host/a/b.pkl?X-Amz-Signature=1#x") == "https://host/a/b.pkl"
     assert shown("/a/b.pkl") == "/a/b.pkl"
+
+
+def test_what_is_fetched_is_said_first_with_its_licence(site, tmp_path, caplog):
+    fetch(site.url, tmp_path, SHA256, config=FetchConfig(what="extractor 'x'", licence="MIT"))
+    (said,) = caplog.messages
+    assert said == f"extractor 'x': {site.url} (licence: MIT) is fetched into {tmp_path}"
+    fetch(site.url, tmp_path, SHA256, config=ONCE)
+    assert len(caplog.messages) == 1  # what is here is not spoken of
+
+
+def test_offline_finds_what_is_here_and_fetches_nothing(site, tmp_path):
+    with offline(True), pytest.raises(InputError, match="nothing is fetched offline"):
+        fetch(site.url, tmp_path, SHA256, config=ONCE)
+    assert site.asked == []
+    fetch(site.url, tmp_path, SHA256, config=ONCE)
+    with offline(True):
+        assert fetch(site.url, tmp_path, SHA256, config=ONCE).path.read_bytes() == CONTENT
+
+
+def test_an_open_connection_is_refused_without_a_checksum(tmp_path):
+    with pytest.raises(InputError, match="is not encrypted.*expected https"):
+        fetch("http://example.org/a.onnx", tmp_path, config=ONCE)
+
+
+def test_offline_ends_where_it_began(monkeypatch):
+    monkeypatch.delenv(VARIABLE, raising=False)
+    with offline(True):
+        with offline(False):
+            assert is_offline()
+        assert is_offline()
+    assert not is_offline()

@@ -1,4 +1,4 @@
-"""The folder where fetched and converted checkpoints are kept; it may be deleted at any time."""
+"""The folder where fetched and converted files are kept; it may be deleted at any time."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def writing(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise StorageError(
-            f"checkpoint: writing into {folder}: {error.strerror or error}; free some space, or "
+            f"cache: writing into {folder}: {error.strerror or error}; free some space, or "
             f"set {VARIABLE} to a folder that you may write to."
         ) from error
 
@@ -63,14 +63,14 @@ def alone(path: Path) -> Iterator[bool]:
         yield locked
 
 
-def checked_sha256(sha256: str) -> str:
-    """A checksum in lower case.
+def checked_sha256(sha256: str, what: str) -> str:
+    """The checksum of something in lower case.
 
     Raises:
         InputError: it is not 64 hexadecimal digits.
     """
     if not re.fullmatch("[0-9a-fA-F]{64}", sha256):
-        raise InputError(f"checkpoint: sha256 {sha256!r}; expected 64 hexadecimal digits.")
+        raise InputError(f"{what}: sha256 {sha256!r}; expected 64 hexadecimal digits.")
     return sha256.lower()
 
 
@@ -84,7 +84,7 @@ def file_sha256(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise StorageError(f"checkpoint: reading {path}: {error.strerror or error}.") from error
+        raise StorageError(f"reading {path}: {error.strerror or error}.") from error
 
 
 def read_record(path: Path) -> dict[str, Any]:
