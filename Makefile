@@ -1,6 +1,7 @@
 # make demo   mine a direction catalogue from the embedded head generator
 # make test   the test suite;  make slow: what takes minutes;  make lint: format, lint and types
 # make faults datasets whose drivers, workers and nodes are killed, for minutes
+# make extras the tests of each pip extra, in an environment that has it alone
 # make bench  every benchmark and one table of targets; ARGS=--quick for a first look
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
@@ -11,7 +12,9 @@ ARGS ?=
 # as a variable, the pins reach the isolated environment in which pip builds this package too
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 
-.PHONY: demo test slow faults lint bench clean
+EXTRAS := mediapipe insightface onnx clip bfm
+
+.PHONY: demo test slow faults lint bench extras clean
 
 demo: $(READY)
 	$(BIN)/python jobs/mine_directions.py --config jobs/configs/demo.yaml $(ARGS)
@@ -25,6 +28,9 @@ slow: $(READY_DEV)
 faults: $(READY_DEV)
 	$(BIN)/python -m pytest -m "not gpu" tests/faults $(ARGS)
 
+extras: $(READY_DEV)
+	for extra in $(EXTRAS); do VENV=$(VENV) .ci/extra $$extra $(ARGS) || exit 1; done
+
 lint: $(READY_DEV)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -34,7 +40,7 @@ bench: $(READY_DEV)
 	$(BIN)/python -m tests.benchmarks.table $(ARGS)
 
 clean:
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) $(addprefix $(VENV)-,$(EXTRAS)) runs
 
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

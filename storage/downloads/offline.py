@@ -23,7 +23,7 @@ def offline(wanted: bool) -> Iterator[None]:
     try:
         yield
     finally:
-        if wanted and before is None:
-            del os.environ[VARIABLE]
-        elif wanted:
-            os.environ[VARIABLE] = before
+        if wanted:
+            os.environ.pop(VARIABLE)
+            if before is not None:
+                os.environ[VARIABLE] = before
