@@ -113,7 +113,10 @@ def record(dataset: Dataset) -> dict[str, Any]:
             "weights": manifest.generator.get("weights"),
             "options": manifest.generator["options"],
         },
-        "extractors": [{key: about[key] for key in named} for about in manifest.extractors],
+        "extractors": [
+            {**{key: about[key] for key in named}, "models": about.get("models", [])}
+            for about in manifest.extractors
+        ],
         "settings": dict(manifest.settings),
         "rows": dataset.rows,
         "shards_done": len(dataset.receipts),

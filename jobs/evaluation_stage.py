@@ -22,7 +22,7 @@ from mining.evaluation.rescoring import (
     rescore,
 )
 from mining.extractors.base import Extractor
-from mining.extractors.registry import EXTRACTORS, make_extractors
+from mining.extractors.registry import EXTRACTORS, make_extractors, unmarked
 from mining.generators.base import Floats
 from mining.generators.registry import make_generator
 from mining.latents import shard_latents
@@ -110,7 +110,7 @@ class Evaluator:
 def turn_on(options: dict[str, dict[str, Any]], option: str) -> None:
     """Set an option to true for every extractor that has it."""
     for name in options:
-        if option in inspect.signature(load("extractor", name, EXTRACTORS)).parameters:
+        if option in inspect.signature(load("extractor", unmarked(name), EXTRACTORS)).parameters:
             options[name][option] = True
 
 

@@ -19,12 +19,17 @@ EXTRACTORS: Registry = {
 def make_extractors(settings: Mapping[str, Mapping[str, Any]]) -> list[Extractor]:
     """Load the named extractors with their settings, in the order given.
 
+    Args:
+        settings: name -> options. One that stands twice has a mark behind its name:
+            "onnx_attributes@age".
+
     Raises:
-        InputError: a name is unknown, or an extractor stands before one that it needs.
+        InputError: a name is unknown, two extractors would fill the same columns, or one stands
+            before one that it needs.
     """
     made: list[Extractor] = []
     for name, options in settings.items():
-        extractor: Extractor = build("extractor", name, EXTRACTORS, options)
+        extractor: Extractor = build("extractor", unmarked(name), EXTRACTORS, options)
         check_protocol("extractor", name, extractor, Extractor, "mining/extractors/base.py")
         missing = set(extractor.needs) - {earlier.name for earlier in made}
         if missing:
@@ -32,5 +37,18 @@ def make_extractors(settings: Mapping[str, Mapping[str, Any]]) -> list[Extractor
                 f"extractor {name!r} needs {', '.join(sorted(missing))} before it; "
                 f"came: {', '.join(settings)}."
             )
+        own = f"{extractor.name}_"
+        for earlier in made:
+            other = f"{earlier.name}_"
+            if own.startswith(other) or other.startswith(own):
+                raise InputError(
+                    f"extractor {name!r} fills columns {own}... and one before it {other}..., "
+                    "which nobody could tell apart; give it another name."
+                )
         made.append(extractor)
     return made
+
+
+def unmarked(name: str) -> str:
+    """The registry's name in a name of the settings: "onnx_attributes" of "onnx_attributes@age"."""
+    return name.partition("@")[0]

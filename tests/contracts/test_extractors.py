@@ -87,6 +87,35 @@ def test_an_extractor_before_what_it_needs_is_refused():
         make_extractors({"geometry": {}, "dlib": {}})
 
 
+def test_one_that_stands_twice_needs_a_name_of_its_own_for_each(monkeypatch):
+    class Second(PointsExtractor):
+        name = "other"
+
+    monkeypatch.setattr(points, "Second", Second, raising=False)
+    second = "tests.examples.points:Second"
+    assert [made.name for made in make_extractors({EXAMPLE: {}, f"{second}@b": {}})] == [
+        "points",
+        "other",
+    ]
+    with pytest.raises(InputError, match="fills columns points_... and one before it points_"):
+        make_extractors({EXAMPLE: {}, f"{EXAMPLE}@again": {}})
+
+
+@pytest.mark.parametrize("name", ["points_more", "point"])
+def test_names_that_cannot_be_told_apart_are_refused(name, monkeypatch):
+    class Second(PointsExtractor):
+        pass
+
+    Second.name = name
+    monkeypatch.setattr(points, "Second", Second, raising=False)
+    chosen = {EXAMPLE: {}, "tests.examples.points:Second": {}}
+    if name == "point":  # point_x and points_x are apart
+        assert len(make_extractors(chosen)) == 2
+    else:
+        with pytest.raises(InputError, match="which nobody could tell apart"):
+            make_extractors(chosen)
+
+
 class Bare:
     """What a first try looks like."""
 
