@@ -12,13 +12,13 @@ import pytest
 hypothesis.settings.register_profile("house", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("house")
 
-# extra -> a package that it brings and nothing else here does
+# extra -> the packages without which its tests are skipped
 EXTRAS = {
-    "mediapipe": "mediapipe",
-    "insightface": "insightface",
-    "onnx": "onnxruntime",
-    "clip": "transformers",
-    "bfm": "h5py",
+    "mediapipe": ("mediapipe",),
+    "insightface": ("insightface", "onnxruntime", "onnx"),
+    "onnx": ("onnxruntime", "onnx"),
+    "clip": ("transformers",),
+    "bfm": ("h5py",),
 }
 
 
@@ -36,6 +36,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    missing = lacking(config.getoption("--extra"))
+    if missing:
+        raise pytest.UsageError(
+            f"--extra: {', '.join(missing)} is not installed; see `make extras`"
+        )
+
+
+def lacking(extra: str | None) -> list[str]:
+    """The packages of an extra that are not installed."""
+    wanted = EXTRAS[extra] if extra else ()
+    return [name for name in wanted if importlib.util.find_spec(name) is None]
+
+
 def extras_of(item: pytest.Item) -> set[str]:
     """The extras of the test's `needs` marks."""
     return {str(extra) for mark in item.iter_markers("needs") for extra in mark.args}
@@ -45,14 +59,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     wanted = config.getoption("--extra")
     if wanted is None:
         return
-    kept = [item for item in items if wanted in extras_of(item)]
+    kept = [
+        item
+        for item in items
+        if wanted in (found := extras_of(item)) and not any(map(lacking, found))
+    ]
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     items[:] = kept
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     for extra in sorted(extras_of(item)):
-        if importlib.util.find_spec(EXTRAS[extra]) is None:
+        if lacking(extra):
             pytest.skip(f"needs the extra {extra!r}: see `make extras`")
 
 

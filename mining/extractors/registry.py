@@ -13,6 +13,12 @@ EXTRACTORS: Registry = {
     # name: (module:class, pip extra that it needs)
     "dlib": ("mining.extractors.dlib68:Dlib68", ""),
     "geometry": ("mining.extractors.geometry:Geometry", ""),
+    "insightface": ("mining.extractors.insight_face:InsightFace", "insightface"),
+    "mediapipe": ("mining.extractors.mediapipe_face:MediaPipeFace", "mediapipe"),
+    "onnx_attributes": ("mining.extractors.onnx_attributes:OnnxAttributes", "onnx"),
+    "clip_attributes": ("mining.extractors.clip_attributes:ClipAttributes", "clip"),
+    "shape3d": ("mining.extractors.shape3d:Shape3d", ""),
+    "deca": ("mining.extractors.deca:Deca", ""),
 }
 
 
