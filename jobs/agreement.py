@@ -1,7 +1,7 @@
 """How far the backends of a dataset agree, and which to trust for what: numbers and a page.
 
-Reads every finished shard once and keeps 4 bytes per row of each quantity of each source, and 1 byte
-per row and backend; comparing takes some 100 bytes per row on top, and is freed after each pair.
+Of each row, 4 bytes are kept per quantity and source; comparing takes some 100 bytes a row on top:
+395 MB in all for a million rows, four backends and five quantities.
 """
 
 from __future__ import annotations
@@ -14,36 +14,27 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
 
-from jobs.publish import code_version
+from jobs.agreement_columns import (
+    CAMERA_SOURCE,
+    TRUTH,
+    Columns,
+    plan,
+    read_columns,
+    reference_of,
+)
 from jobs.report.agreement_charts import Scatter, scatter
-from mining.evaluation.agreement import (
-    AngleBin,
-    Comparison,
-    Series,
-    compare,
-    failures_by_angle,
-)
-from mining.evaluation.landmark_agreement import (
-    LandmarkComparison,
-    compare_landmarks,
-    landmark_distances,
-)
-from mining.evaluation.quantities import READS, TRUE_UNITS, Reading, readings, said
+from mining.evaluation.agreement import AngleBin, Comparison, Series, compare, failures_by_angle
+from mining.evaluation.landmark_agreement import LandmarkComparison, compare_landmarks
+from mining.evaluation.quantities import READS, said
 from mining.evaluation.trust import Trust, trust_by_agreement, trust_by_truth
-from mining.extractors.base import MEASURED
-from schemas.errors import ConflictError, InputError
-from schemas.samples import Field, from_column
-from storage.dataset import CAMERA, Dataset
+from schemas.errors import ConflictError, CorruptDataError, InputError
+from storage.dataset import Dataset
 from storage.files import Store
-from storage.manifest import Manifest
 
-TABLE = "agreement"  # what agreement.json says that it is
+TABLE, VERSION = "agreement", 1  # what agreement.json says that it is
 MARK = "LatentLode agreement of dataset"  # what agreement.html says that it is
-PARAMETERS, TRUTH, CAMERA_SOURCE = "truth_parameters", "truth", "camera"
-IN_IMAGE = "fraction of the image"
+JSON, PAGE = "agreement.json", "agreement.html"
 
 
 @dataclass(frozen=True)
@@ -61,7 +52,7 @@ class Quantity:
     """One quantity as all its sources tell it."""
 
     name: str
-    read: Mapping[str, str]  # source -> its columns, in words; the truth or camera comes first
+    read: Mapping[str, str]  # source -> its columns, in words; the truth or the camera first
     units: Mapping[str, str]
     coverage: Mapping[str, float]  # source -> share of all rows that it has
     comparisons: tuple[Comparison, ...]
@@ -78,31 +69,29 @@ class Agreement:
     rows: int
     shards_done: int
     shards: int
-    reference: str  # "truth", "camera" or "" where neither is known
+    reference: str  # "truth", "camera", or "" where neither is known
     backends: tuple[Backend, ...]
     quantities: tuple[Quantity, ...]
     landmarks: tuple[LandmarkComparison, ...]
     failures: tuple[AngleBin, ...]  # by |yaw| of the reference
-    notes: tuple[str, ...]
-
-
-Pictures = Mapping[tuple[str, str, str], Scatter]  # (quantity, first, second)
+    notes: tuple[str, ...]  # what to know before the numbers
 
 
 @dataclass(frozen=True)
-class Columns:
-    """What is read of a dataset, all of N rows."""
+class Advice:
+    """Whom to trust for one quantity."""
 
-    series: Mapping[str, Mapping[str, Series]]  # quantity -> source -> values
-    measured: Mapping[str, NDArray[np.bool_]]  # backend -> whether its status says so
-    angle: NDArray[np.floating]  # |yaw| is read off it; () where no reference has it
-    distances: Mapping[tuple[str, str], NDArray[np.floating]]  # landmark columns
-    known: Mapping[str, NDArray[np.bool_]]  # landmark column -> rows that have it
-    sizes: Mapping[tuple[str, str], str]  # landmark columns -> what a distance of 1 is
+    quantity: str
+    basis: str
+    backends: tuple[str, ...]
+    reason: str
 
 
-def agreement(dataset: Dataset) -> tuple[Agreement, Pictures]:
-    """Compare all backends of a dataset with each other and with what is known of the images.
+Pictures = Mapping[tuple[str, str, str], Scatter]  # quantity, first, second
+
+
+def compare_backends(dataset: Dataset) -> tuple[Agreement, Pictures]:
+    """Compare the backends of a dataset with each other and with what is known of its images.
 
     Raises:
         InputError: no shard is finished, or the dataset has no extractor.
@@ -112,67 +101,58 @@ def agreement(dataset: Dataset) -> tuple[Agreement, Pictures]:
         raise InputError(f"agreement: {dataset.url} has no finished shard yet.")
     if not manifest.extractors:
         raise InputError(f"agreement: {dataset.url} has no extractor, so nothing was measured.")
+    kin = {
+        about["name"]: str(about["options"].get("source", READS[about["name"]]))
+        if about["name"] in READS
+        else about["name"]
+        for about in manifest.extractors
+    }
     columns = read_columns(dataset)
-    options = {about["name"]: about["options"] for about in manifest.extractors}
-    kin = {name: str(made.get("source", READS.get(name, name))) for name, made in options.items()}
     quantities, pictures = [], {}
-    for name, sources in columns.series.items():
-        pairs = list(combinations(sources.values(), 2))
-        comparisons = [compare(*pair) for pair in pairs]
-        for pair, found in zip(pairs, comparisons, strict=True):
-            drawn = scatter(pair[0].values, pair[1].values, found)
+    for name, ways in plan(manifest).items():
+        sources = columns.series[name]
+        comparisons = []
+        for first, second in combinations(sources.values(), 2):
+            found = compare(first, second)
+            comparisons.append(found)
+            drawn = scatter(first.values, second.values, found)
             if drawn is not None:
-                pictures[name, found.first, found.second] = drawn
-        quantities.append(_quantity(name, sources, comparisons, manifest, kin))
-    found = Agreement(
+                pictures[name, first.source, second.source] = drawn
+        read = {source: said(way) for source, way in ways.items()}
+        quantities.append(_quantity(name, read, sources, comparisons, kin))
+    reference = reference_of(manifest)
+    return Agreement(
         dataset_id=dataset.dataset_id,
         url=dataset.url,
         generator=manifest.generator["name"],
         rows=dataset.rows,
         shards_done=len(dataset.receipts),
         shards=manifest.shards,
-        reference=_reference(manifest),
+        reference=reference,
         backends=_backends(dataset, columns),
         quantities=tuple(quantities),
-        landmarks=tuple(
-            compare_landmarks(
-                pair,
-                _field(manifest, pair[0]).shape[0],
-                columns.sizes[pair],
-                distances,
-                (columns.known[pair[0]], columns.known[pair[1]]),
-            )
-            for pair, distances in columns.distances.items()
-        ),
+        landmarks=_landmarks(dataset, columns),
         failures=failures_by_angle(columns.angle, columns.measured) if len(columns.angle) else (),
-        notes=(),
-    )
-    return Agreement(**{**vars(found), "notes": _notes(found, kin)}), pictures
+        notes=_notes(dataset, reference, quantities, kin),
+    ), pictures
 
 
 def _quantity(
     name: str,
+    read: Mapping[str, str],
     sources: Mapping[str, Series],
     comparisons: Sequence[Comparison],
-    manifest: Manifest,
     kin: Mapping[str, str],
 ) -> Quantity:
     known = [source for source in (TRUTH, CAMERA_SOURCE) if source in sources]
     measured = [one for source, one in sources.items() if source not in known]
-    trust = (
-        trust_by_truth(name, measured, sources[known[0]])
-        if known
-        else trust_by_agreement(name, measured, kin)
-    )
-    read = _plan(manifest)[name]
-    return Quantity(
-        name,
-        {source: said(read[source]) for source in sources},
-        {source: one.unit for source, one in sources.items()},
-        {source: float(np.isfinite(one.values).mean()) for source, one in sources.items()},
-        tuple(comparisons),
-        trust,
-    )
+    if known:
+        trust = trust_by_truth(name, measured, sources[known[0]])
+    else:
+        trust = trust_by_agreement(name, measured, kin)
+    coverage = {source: float(np.isfinite(s.values).mean()) for source, s in sources.items()}
+    units = {source: one.unit for source, one in sources.items()}
+    return Quantity(name, read, units, coverage, tuple(comparisons), trust)
 
 
 def _backends(dataset: Dataset, columns: Columns) -> tuple[Backend, ...]:
@@ -188,35 +168,122 @@ def _backends(dataset: Dataset, columns: Columns) -> tuple[Backend, ...]:
     )
 
 
-def _notes(found: Agreement, kin: Mapping[str, str]) -> tuple[str, ...]:
-    """What a reader has to know before the numbers."""
-    notes = []
-    if found.shards_done < found.shards:
-        notes.append(f"Only {found.shards_done:,} of {found.shards:,} shards are finished.")
-    if not found.quantities:
-        notes.append("No two backends measure the same, and no truth is known: nothing to compare.")
-    elif all(len(set(one.read) - {found.reference}) < 2 for one in found.quantities):
-        notes.append(
-            "No two backends measure the same quantity: they are held against the "
-            f"{found.reference} alone."
+def _landmarks(dataset: Dataset, columns: Columns) -> tuple[LandmarkComparison, ...]:
+    known = columns.known
+    return tuple(
+        compare_landmarks(
+            pair, dataset.field(pair[0]).shape[0], distances, (known[pair[0]], known[pair[1]])
         )
-    if found.reference == CAMERA_SOURCE:
+        for pair, distances in columns.distances.items()
+    )
+
+
+def _notes(
+    dataset: Dataset, reference: str, quantities: Sequence[Quantity], kin: Mapping[str, str]
+) -> tuple[str, ...]:
+    notes = []
+    done, shards = len(dataset.receipts), dataset.manifest.shards
+    if done < shards:
+        notes.append(f"Only {done:,} of {shards:,} shards are finished.")
+    if not quantities:
         notes.append(
-            "The camera is what was asked of the generator; the face in the image may be turned "
-            "otherwise, so what all backends miss alike may be the generator's."
+            "Nothing to compare: no two backends, and no truth, tell of the same quantity."
+        )
+    elif all(len(set(one.read) - {reference}) < 2 for one in quantities):
+        notes.append(
+            "No two backends measure the same quantity, so there is nothing to compare between "
+            f"them; they are held against the {reference} alone."
+        )
+    if reference == CAMERA_SOURCE:
+        notes.append(
+            "The camera is what was asked of the generator. Faces may be turned otherwise: what "
+            "all backends miss alike may be the generator's fault."
         )
     for root in dict.fromkeys(kin.values()):
-        readers = [name for name, reads in kin.items() if reads == root != name]
+        readers = [name for name, reads in kin.items() if reads == root and name != root]
         if len(readers) > 1:
             notes.append(
                 f"{' and '.join(readers)} read the landmarks of {root}: they fail together, and "
-                "their agreement is not that of independent measurements."
+                "that they agree is no independent evidence."
             )
     return tuple(notes)
 
 
-def _reference(manifest: Manifest) -> str:
-    names = {field.name for field in manifest.fields}
-    if PARAMETERS in names:
-        return TRUTH
-    return CAMERA_SOURCE if set(CAMERA) <= names else ""
+def document(found: Agreement) -> dict[str, Any]:
+    """The findings as plain JSON; null where a number is not known."""
+    return {"table": TABLE, "version": VERSION, **_plain(asdict(found))}
+
+
+def read_advice(folder: str, dataset_id: str) -> tuple[Advice, ...]:
+    """Whom to trust, as an earlier `write` left it; () where it did not, or for another dataset.
+
+    Raises:
+        CorruptDataError: the file is not as it was written.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    store = Store(folder)
+    data = store.read(JSON) if store.exists(JSON) else b""
+    if not _is_our_json(data, dataset_id):
+        return ()
+    try:
+        told = [one["trust"] for one in json.loads(data)["quantities"]]
+        return TypeAdapter(tuple[Advice, ...]).validate_python(told)
+    except (ValidationError, KeyError, TypeError) as error:
+        raise CorruptDataError(
+            f"agreement: {store.path(JSON)} is damaged: {' '.join(str(error).split())} "
+            "Delete it and run `lode dataset agreement` again."
+        ) from None
+
+
+def write(found: Agreement, page: str, folder: str) -> tuple[str, str]:
+    """Write agreement.html and agreement.json into a folder or URL; their places.
+
+    Those of an earlier run over the same dataset are replaced.
+
+    Raises:
+        ConflictError: files of these names are there that are something else's.
+        StorageError: the folder cannot be written.
+    """
+    store = Store(folder)
+    check_target(store, found.dataset_id)
+    text = json.dumps(document(found), indent=1, allow_nan=False, ensure_ascii=False)
+    store.replace(PAGE, page.encode())
+    store.replace(JSON, text.encode())
+    return f"{folder}/{PAGE}", f"{folder}/{JSON}"
+
+
+def check_target(store: Store, dataset_id: str) -> None:
+    """Raise ConflictError where files of our names are not this dataset's agreement."""
+    for name, mine in ((JSON, _is_our_json), (PAGE, _is_our_page)):
+        if store.exists(name) and not mine(store.read(name), dataset_id):
+            raise ConflictError(
+                f"agreement: {store.path(name)} is not the agreement of dataset {dataset_id}; "
+                "choose another --out. Nothing was changed."
+            )
+
+
+def _is_our_json(data: bytes, dataset_id: str) -> bool:
+    try:
+        content = json.loads(data)
+    except ValueError:
+        return False
+    return (
+        isinstance(content, dict)
+        and content.get("table") == TABLE
+        and content.get("dataset_id") == dataset_id
+    )
+
+
+def _is_our_page(data: bytes, dataset_id: str) -> bool:
+    return f'<meta name="generator" content="{MARK} {dataset_id}">'.encode() in data
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from jobs.cli_agreement import agreement
 from schemas.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ Output = Literal["table", "json"]
 dataset_app = typer.Typer(
     help="Check, repair and describe a dataset.", no_args_is_help=True, rich_markup_mode=None
 )
+
+dataset_app.command()(agreement)
 
 UrlArgument = Annotated[str, typer.Argument(help="The dataset's folder or URL: <out>/dataset.")]
 OutputOption = Annotated[Output, typer.Option("--output", "-o", help="How to print.")]

@@ -78,6 +78,7 @@ def run(settings: RunSettings) -> RunResult:
         cards = _publish(catalog, settings, dataset, cards)
     report = make_report(settings, dataset, mined, evaluated, cards, stages)
     report.save(f"{out}/results")
+    _write_agreement(dataset, f"{out}/results")
     report_url = write_report(out)
     return RunResult(dataset, tuple(cards), mined, tuple(stages), catalog_url, report_url)
 
@@ -109,12 +110,24 @@ def catalog_of(settings: RunSettings) -> str:
     return absolute(settings.catalog or f"{settings.out.rstrip('/')}/catalog")
 
 
+def _write_agreement(dataset: Dataset, folder: str) -> None:
+    """The page of `lode dataset agreement`, where there is anything to compare."""
+    from jobs.agreement import compare_backends, write
+    from jobs.report.agreement_page import render_agreement
+
+    found, pictures = compare_backends(dataset)
+    if found.quantities:
+        write(found, render_agreement(found, pictures), folder)
+
+
 def write_report(out: str) -> str:
     """Render the page of a finished run into <out>/report.html; its URL."""
+    from jobs.agreement import read_advice
     from jobs.report.data import ReportData
     from jobs.report.page import render_page
 
-    page = render_page(ReportData.load(f"{out}/results"))
+    data = ReportData.load(f"{out}/results")
+    page = render_page(data, read_advice(f"{out}/results", data.dataset.dataset_id))
     Store(out).replace("report.html", page.encode())
     return f"{out}/report.html"
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,18 @@ from jobs.report import figures, numbers, responses
 from jobs.report.data import ReportData, Strip
 from mining.evaluation.matrix import direction_names, rescoring_matrix, truth_leaderboard
 from schemas.directions import DirectionCard, Response
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+    from jobs.agreement import Advice
+
+BASIS = {  # of a Trust, in words
+    "truth": "the truth",
+    "camera": "the camera",
+    "agreement": "agreement alone",
+    "nothing": "nothing to go by",
+}
 
 
 @dataclass(frozen=True)
@@ -41,15 +54,24 @@ class Tile:
     note: str = ""
 
 
-def render_page(data: ReportData) -> str:
+def render_page(data: ReportData, advice: Sequence[Advice] = ()) -> str:
     """The page as HTML; every text in it is escaped, nothing in it is fetched.
 
     Style, script, pictures and figures are inside, and a content security policy forbids the
     rest. The same data gives the same page.
+
+    Args:
+        advice: which backend to trust for what; () leaves that section out.
     """
+    template = environment().get_template("page.html.j2")
+    return template.render(**view(data), advice=advice, basis=BASIS)
+
+
+def environment() -> Environment:
+    """Reads the templates of this folder; all text is escaped, unknown names are errors."""
     import jinja2
 
-    environment = jinja2.Environment(
+    made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -57,13 +79,13 @@ def render_page(data: ReportData) -> str:
         lstrip_blocks=True,
     )
     for function in (numbers.number, numbers.fixed, numbers.whole, numbers.percent):
-        environment.filters[function.__name__] = function
+        made.filters[function.__name__] = function
     for function in (numbers.unit, numbers.reading, numbers.interval):
-        environment.filters[function.__name__] = function
+        made.filters[function.__name__] = function
     for function in (numbers.sigmas, numbers.duration):
-        environment.filters[function.__name__] = function
-    environment.filters["base64"] = lambda raw: base64.b64encode(raw).decode()
-    return environment.get_template("page.html.j2").render(**view(data))
+        made.filters[function.__name__] = function
+    made.filters["base64"] = lambda raw: base64.b64encode(raw).decode()
+    return made
 
 
 def view(data: ReportData) -> dict[str, Any]:

@@ -24,7 +24,15 @@ from typing import Any
 HERE = Path(__file__).parent
 PACKAGES = ("ray", "numpy", "pyarrow", "dlib-bin", "opencv-contrib-python-headless", "s3fs")
 # each offers figures(quick); imported when its turn comes, so that this process stays small
-BENCHMARKS = ("engine", "memory", "object_storage", "busy", "generators", "checkpoints")
+BENCHMARKS = (
+    "engine",
+    "memory",
+    "object_storage",
+    "busy",
+    "generators",
+    "checkpoints",
+    "shape_fit",
+)
 
 
 @dataclass(frozen=True)

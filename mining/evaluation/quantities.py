@@ -1,0 +1,66 @@
+"""Which columns of different backends mean the same quantity.
+
+Columns of one name are one quantity. Where backends call it differently, a line of QUANTITIES says
+how each of its names is read; to add one, add its line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+Reading = tuple[str, ...]  # the mean of these columns; a name with a minus counts negatively
+
+# quantity -> its readings; of each backend the first that it has columns for is taken
+QUANTITIES: Mapping[str, tuple[Reading, ...]] = {
+    "mouth_open": (("mouth_open",), ("jaw_open",), ("mouth_slightly_open",)),
+    "smile": (("smile",), ("mouth_smile_left", "mouth_smile_right"), ("smiling",)),
+    "eye_closed": (("eye_closed",), ("eye_blink_left", "eye_blink_right")),
+    "brow_raise": (("brow_raise",), ("brow_inner_up",)),
+    "frown": (("frown",), ("brow_down_left", "brow_down_right"), ("-brow_gap",)),
+    "pucker": (("pucker",), ("mouth_pucker",)),
+    # a face's own left eye looks out to the image's right
+    "gaze_x": (
+        ("gaze_x",),
+        ("eye_look_out_left", "eye_look_in_right", "-eye_look_in_left", "-eye_look_out_right"),
+    ),
+    "gaze_y": (
+        ("gaze_y",),
+        ("eye_look_up_left", "eye_look_up_right", "-eye_look_down_left", "-eye_look_down_right"),
+    ),
+    "eye_distance": (("eye_distance",), ("eye_spacing",)),
+    "male": (("male",), ("-female",), ("gender",)),
+    "age": (("age",), ("-young",)),
+    "glasses": (("glasses",), ("eyeglasses",)),
+    "beard": (("beard",), ("-no_beard",)),
+}
+# what only says how sure a backend is of itself: the same name, but another thing in each
+PRIVATE = frozenset({"score", "confidence", "error", "residual"})
+# the truth's columns carry no unit; by the signs and units of `Truth`, these are angles
+TRUE_UNITS = {"yaw": "degrees", "pitch": "degrees", "roll": "degrees"}
+# backends that read the landmarks of another, unless their option `source` names one
+READS = {"geometry": "dlib", "shape3d": "dlib"}
+
+
+def readings(columns: Mapping[str, Iterable[str]]) -> dict[str, dict[str, Reading]]:
+    """Quantity -> source -> how it is read there, for every quantity that any source has.
+
+    Args:
+        columns: source -> the names of its scalars, without the source's prefix.
+    """
+    found: dict[str, dict[str, Reading]] = {}
+    for source, names in columns.items():
+        present = set(names) - PRIVATE
+        for quantity, ways in QUANTITIES.items():
+            for way in ways:
+                if {name.removeprefix("-") for name in way} <= present:
+                    found.setdefault(quantity, {})[source] = way
+                    break
+        for name in names:
+            if name in present and name not in QUANTITIES:
+                found.setdefault(name, {})[source] = (name,)
+    return found
+
+
+def said(reading: Reading) -> str:
+    """A reading in words: "jaw_open", "mean of a and -b"."""
+    return reading[0] if len(reading) == 1 else f"mean of {', '.join(reading)}"
