@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 
 from mining.extractors.base import MEASURED, Extractor, measure
+from mining.extractors.models import models_of
 from mining.extractors.registry import EXTRACTORS, make_extractors
 from mining.generators.registry import make_generator
 from schemas.errors import InputError
+from tests.contracts.chains import CHAINS, EXAMPLE, ROUNDING, entries
 from tests.examples import points
 from tests.examples.points import PointsExtractor
-
-EXAMPLE = "tests.examples.points:PointsExtractor"
-CHAINS = {"dlib": {"dlib": {}}, "geometry": {"dlib": {}, "geometry": {}}, EXAMPLE: {EXAMPLE: {}}}
 
 
 @pytest.fixture(scope="module")
@@ -28,10 +27,14 @@ def images() -> np.ndarray:
     return np.concatenate([heads, np.zeros((1, 256, 256, 3), np.uint8), noise])
 
 
-@pytest.fixture(scope="module", params=[*EXTRACTORS, EXAMPLE])
-def chain(request) -> list[Extractor]:
+@pytest.fixture(scope="module", params=entries())
+def chain(request, tmp_path_factory) -> list[Extractor]:
     """The extractor behind those that it needs."""
-    return make_extractors(CHAINS[request.param])
+    return make_extractors(CHAINS[request.param](tmp_path_factory.mktemp("models")))
+
+
+def test_every_entry_of_the_registry_is_held_to_the_contract():
+    assert set(CHAINS) == {*EXTRACTORS, EXAMPLE}
 
 
 def test_it_fits_the_protocol(chain):
@@ -69,7 +72,26 @@ def test_batches_change_nothing(chain, images):
         alone = measure(chain, images[row : row + 1])[name]
         assert alone.status[0] == whole.status[row]
         for column, values in alone.values.items():
-            np.testing.assert_array_equal(values[0], whole.values[column][row])
+            near = ROUNDING.get(name, 0)
+            np.testing.assert_allclose(values[0], whole.values[column][row], rtol=near, atol=near)
+
+
+def test_the_same_batch_gives_the_same_bytes(chain, images):
+    one, two = (measure(chain, images)[chain[-1].name] for _ in range(2))
+    assert one.status == two.status
+    for column, values in one.values.items():
+        assert values.tobytes() == two.values[column].tobytes()
+
+
+def test_fingerprints_and_models_tell_nothing_of_this_machine(chain):
+    """And two of the same make have the same."""
+    extractor = chain[-1]
+    assert extractor.fingerprint() == extractor.fingerprint()
+    for told in models_of(extractor):
+        assert re.fullmatch("[0-9a-f]{64}", told["sha256"]) and told["licence"]
+        assert "/" not in told["name"]
+    if getattr(extractor, "models", ()):
+        assert extractor.fingerprint_tells_all  # a path is no part of a dataset's identity
 
 
 def test_no_images_give_no_rows(chain, images):

@@ -15,6 +15,7 @@ from schemas.errors import InputError
 
 Kind = Literal["torch zip", "torch legacy", "pickle"]
 
+GENERATOR = "checkpoint of StyleGAN2, StyleGAN2-ADA, StyleGAN3 or EG3D"
 KNOWN_OTHERS = {  # first bytes -> what the file is, for the error's text
     b"<": "a web page: the download went wrong",
     b"version https://git-lfs": "a pointer of git LFS: fetch the file itself with `git lfs pull`",
@@ -31,8 +32,11 @@ class PlainFile:
     root: Any  # plain containers, Modules, TensorFlowNetworks and TensorRefs
 
 
-def read_plain(path: Path | str) -> PlainFile:
+def read_plain(path: Path | str, expected: str = GENERATOR) -> PlainFile:
     """Read a pickle or a file of torch without running anything that it says.
+
+    Args:
+        expected: what the file should be, for the errors' text.
 
     Raises:
         InputError: it is missing, damaged, hostile or of another kind.
@@ -44,8 +48,8 @@ def read_plain(path: Path | str) -> PlainFile:
         return found
     except InputError as error:
         raise InputError(
-            f"checkpoint {path}: {error}. Expected an unbroken checkpoint of StyleGAN2, "
-            "StyleGAN2-ADA, StyleGAN3 or EG3D; get it again from where it was published."
+            f"checkpoint {path}: {error}. Expected an unbroken {expected}; get it again from where "
+            "it was published."
         ) from None
 
 

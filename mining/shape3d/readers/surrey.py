@@ -92,7 +92,7 @@ def read_surrey(
 
 
 def published(who: str, mean: Array) -> Places:
-    """The 68 landmarks on eos's 3,448 vertices: 49 from its table; two inner corners of the mouth
+    """The 68 landmarks on eos's 3,448 vertices: 50 from its table; two inner corners of the mouth
     and, since eos picks the outline's by the pose, the 16 beside the chin are ours.
 
     The outline's lie at eighths of the length between the height of the eyes and the chin.
