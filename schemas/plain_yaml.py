@@ -12,6 +12,7 @@ from schemas.registry import missing_client
 from schemas.remote import is_remote
 
 MOST_BYTES = 1_000_000  # of a settings file
+MOST_VALUES = 1_000_000  # more than so many bytes can write out
 
 
 class _Loader(yaml.SafeLoader):
@@ -76,10 +77,25 @@ def parse_yaml(text: str | bytes, who: str) -> Any:
         # beside its own errors, PyYAML lets those of unfit tags through, as in `!!bool maybe`
         raise InputError(f"{who} is not YAML: {_one_line(error)}") from None
     try:
+        _refuse_explosion(value, who)
         json.dumps(value)
     except (TypeError, ValueError, RecursionError) as error:
         raise InputError(f"{who} holds what JSON does not know: {_one_line(error)}") from None
     return value
+
+
+def _refuse_explosion(value: Any, who: str) -> None:
+    """A few nested aliases stand for more values than any memory holds."""
+    count, waiting = 0, [value]
+    while waiting:
+        inner = waiting.pop()
+        count += 1
+        if count > MOST_VALUES:
+            raise InputError(f"{who} stands for more than {MOST_VALUES:,} values by its aliases.")
+        if isinstance(inner, dict):
+            waiting += inner.values()
+        elif isinstance(inner, list):
+            waiting += inner
 
 
 def _place(error: yaml.MarkedYAMLError) -> str:

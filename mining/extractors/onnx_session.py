@@ -2,46 +2,76 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from mining.extractors.models import Model
 from schemas.errors import InputError
 
 Provider = Literal["cpu", "cuda"]
-PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+# no search for the fastest convolution, which may find another one each time, and no TF32
+PROVIDERS: dict[str, tuple[str, dict[str, str]]] = {
+    "cpu": ("CPUExecutionProvider", {}),
+    "cuda": (
+        "CUDAExecutionProvider",
+        {"cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0"},
+    ),
+}
 
 
 def open_session(who: str, model: Model, provider: Provider = "cpu", threads: int = 1) -> Any:
     """An `onnxruntime.InferenceSession` of one model.
 
-    It is made from the file's bytes, so that tensors in other files, which a model may name by any
-    path, are not found; no library of custom operators is loaded.
+    It is made from the file's bytes. Weights may lie in other files, which a model names by any
+    path: onnxruntime would look for them below the working directory, and is told to look where no
+    file can be. No library of custom operators is loaded, and no format but ONNX.
 
     Args:
         who: the extractor, as messages name it: "extractor 'insightface'".
         threads: of one operator; 1, since a worker has one core.
 
     Raises:
-        InputError: the file is no ONNX model, or the provider is not there.
+        InputError: the file is no ONNX model, has weights elsewhere, or the provider is not there.
     """
     import onnxruntime
 
-    name = PROVIDERS[provider]
+    name, settings = PROVIDERS[provider]
     there = onnxruntime.get_available_providers()
     if name not in there:
-        raise InputError(
-            f"{who}: provider {provider!r} came, and this onnxruntime has {', '.join(there)}; "
-            "install onnxruntime-gpu, or leave it at cpu."
-        )
+        raise _no_provider(who, provider, there)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.log_severity_level = 3  # errors, which are raised anyway
+    options.use_deterministic_compute = True
+    options.log_severity_level = 4  # what is fatal; errors are raised anyway
+    options.add_session_config_entry("session.load_model_format", "ONNX")
+    options.add_session_config_entry(EXTERNAL, os.devnull)
     try:
         data = model.path.read_bytes()
-        return onnxruntime.InferenceSession(data, options, providers=[name])
+        session = onnxruntime.InferenceSession(data, options, providers=[(name, settings)])
     except OSError as error:
         raise InputError(f"{who}: {model.path}: {error.strerror}.") from None
     except Exception as error:  # onnxruntime's own classes have no base but Exception
-        said = " ".join(str(error).split())[:300]
-        raise InputError(f"{who}: {model.path} is no ONNX model that runs here: {said}") from None
+        said = " ".join(str(error).split())
+        if any(mark in said for mark in ELSEWHERE):
+            raise InputError(
+                f"{who}: {model.path} keeps weights in other files, which are not read; save the "
+                "model as one file."
+            ) from None
+        short = said[:300]
+        raise InputError(f"{who}: {model.path} is no ONNX model that runs here: {short}") from None
+    if name not in session.get_providers():  # its libraries did not load: it would run elsewhere
+        raise _no_provider(who, provider, session.get_providers())
+    return session
+
+
+def _no_provider(who: str, provider: str, there: Sequence[str]) -> InputError:
+    return InputError(
+        f"{who}: provider {provider!r} came, and this onnxruntime has {', '.join(there)}; "
+        "install onnxruntime-gpu, or leave it at cpu."
+    )
+
+
+ELSEWHERE = ("xternal data", "external TensorProto", os.devnull)  # as onnxruntime tells of them
+EXTERNAL = "session.model_external_initializers_file_folder_path"

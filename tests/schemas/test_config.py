@@ -218,3 +218,18 @@ def test_the_demo_settings_are_the_defaults_it_names():
     demo = load_settings([], "lode", "about", "jobs/configs/demo.yaml")
     assert demo.dataset.samples == 1500
     assert set(demo.mining.methods) == {"ridge", "svm", "nrsfm", "robust_pca"}
+
+
+def test_aliases_that_stand_for_more_than_any_memory_holds_are_refused(tmp_path):
+    path = tmp_path / "bomb.yaml"
+    lines = ["a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1]"]
+    lines += [f"a{k}: &a{k} [{', '.join([f'*a{k - 1}'] * 9)}]" for k in range(1, 12)]
+    path.write_text("\n".join(lines))
+    with pytest.raises(InputError, match="stands for more than 1,000,000 values by its aliases"):
+        load_settings([], "lode", "about", str(path))
+
+
+def test_offline_is_a_word_of_its_own(load):
+    assert load("--offline").engine.offline
+    assert load("--engine.offline", "true").engine.offline
+    assert not load().engine.offline
