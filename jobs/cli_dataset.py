@@ -55,14 +55,15 @@ def repair(
 ) -> None:
     """Move broken shards into .broken/<time>/ and make them and the missing ones again.
 
-    Takes --engine.KEY VALUE and --config FILE as `lode generate` does, and where a checkpoint was
-    moved or converted --generator.options.checkpoint FILE. Nothing is deleted. Files that no shard
-    owns stay where they are, and the exit status is 1.
+    Takes --engine.KEY VALUE, --offline and --config FILE as `lode generate` does, and where a
+    checkpoint or model file was moved --generator.options.checkpoint FILE or
+    --extractors.NAME.model FILE. Nothing is deleted. Files that no shard owns stay where they are,
+    and the exit status is 1.
     """
     from jobs import repair_dataset
 
-    engine, options = _settings(context.args)
-    done = repair_dataset.repair(url, engine, failed, options)
+    engine, generator, extractors = _settings(context.args)
+    done = repair_dataset.repair(url, engine, failed, generator, extractors)
     if done.made:
         typer.echo(f"made      {len(done.made):,} shards: {_numbers(done.made)}")
     if done.moved:
@@ -71,8 +72,10 @@ def repair(
     raise typer.Exit(1 if done.after.problems else 0)
 
 
-def _settings(words: Sequence[str]) -> tuple[EngineSettings, dict[str, Any]]:
-    """The engine settings among the arguments, and the generator's options among them.
+def _settings(
+    words: Sequence[str],
+) -> tuple[EngineSettings, dict[str, Any], dict[str, dict[str, Any]]]:
+    """The engine settings among the arguments, options of the generator, and of extractors.
 
     What else decides a dataset is in its manifest.
     """
@@ -80,15 +83,24 @@ def _settings(words: Sequence[str]) -> tuple[EngineSettings, dict[str, Any]]:
     from schemas.arguments import split_options
     from schemas.config import load_settings
 
-    options, rest = split_options(words, "generator.options")
-    for word in rest:
-        if word.startswith("--") and not word.startswith(("--engine.", "--config")):
+    generator, rest = split_options(words, "generator.options")
+    extractors, rest = split_options(rest, "extractors")
+    for name, options in extractors.items():
+        if not isinstance(options, dict):
             raise InputError(
-                f"lode dataset repair: {word} came; expected --engine.KEY, --config, --failed or, "
-                "for a moved checkpoint, --generator.options.checkpoint: all that decides the data "
-                "is in the dataset's manifest."
+                f"lode dataset repair: --extractors.{name} {options!r} came; expected "
+                f"--extractors.{name}.KEY VALUE."
             )
-    return load_settings(rest, "lode dataset repair", "", DEMO).engine, options
+    allowed = ("--engine.", "--config", "--offline")
+    for word in rest:
+        if word.startswith("--") and not word.startswith(allowed):
+            raise InputError(
+                f"lode dataset repair: {word} came; expected --engine.KEY, --config, --failed, "
+                "--offline or, for moved files, --generator.options.KEY and --extractors.NAME.KEY: "
+                "all that decides the data is in the dataset's manifest."
+            )
+    engine = load_settings(rest, "lode dataset repair", "", DEMO).engine
+    return engine, generator, extractors
 
 
 @dataset_app.command()

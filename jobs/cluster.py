@@ -18,7 +18,7 @@ from schemas import errors
 from schemas.errors import LodeError, LostWorkerError, RunError
 from schemas.settings import EngineSettings
 from storage.downloads.offline import VARIABLE as OFFLINE
-from storage.downloads.offline import offline
+from storage.downloads.offline import is_offline, offline
 
 # the last line of a Python traceback
 RAISED = re.compile(r"^([A-Za-z_][\w.]*(?:Error|Exception)): (.*)$", re.MULTILINE)
@@ -48,7 +48,7 @@ def ray_session(engine: EngineSettings) -> Iterator[None]:
         "object_store_memory": engine.object_store_mb * 2**20,
     }
     joined: dict[str, Any] = {}
-    if engine.offline:
+    if engine.offline or is_offline():
         joined["runtime_env"] = {"env_vars": {OFFLINE: "1"}}
     try:
         with offline(engine.offline):  # a local Ray's workers have the driver's environment

@@ -15,7 +15,7 @@ from mining.extractors.base import FAILURES
 from schemas.errors import ConflictError, CorruptDataError, InputError
 from schemas.settings import EngineSettings
 from storage.files import Store, absolute
-from storage.manifest import HERE, NAME, Manifest
+from storage.manifest import NAME, Manifest
 from storage.runs import FRESH, going_on
 from storage.shards import read_receipt
 from storage.verify import Findings, Problem, readable_manifest, verify
@@ -49,7 +49,8 @@ def repair(
     url: str,
     engine: EngineSettings,
     failed: bool = False,
-    options: Mapping[str, Any] | None = None,
+    generator: Mapping[str, Any] | None = None,
+    extractors: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Repair:
     """Make the broken and the missing shards again, from the manifest's own settings.
 
@@ -58,7 +59,8 @@ def repair(
 
     Args:
         failed: also make again what is whole but holds rows that failed, crashed or hung.
-        options: of the generator, where its checkpoint lies elsewhere than when the run began.
+        generator: options of the generator, where its checkpoint lies elsewhere than it did.
+        extractors: name in the settings -> options, where their model files do.
 
     Raises:
         InputError: there is no dataset, it cannot be written, or its options are fixed.
@@ -70,8 +72,8 @@ def repair(
     url = absolute(url)
     store = Store(url)
     manifest = readable_manifest(store)
-    if options:
-        manifest = manifest.moved(options)
+    if generator or extractors:
+        manifest = manifest.moved(generator or {}, extractors or {})
     _refuse_beside_a_run(store)
     before = verify_dataset(url)
     aside = f"{ASIDE}/{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
@@ -102,11 +104,10 @@ def _check_loads(engine: EngineSettings, manifest: Manifest) -> None:
     try:
         check_loads(engine, manifest)
     except InputError as error:
-        if HERE not in manifest.content:
+        if not manifest.movable():
             raise
-        raise InputError(
-            f"{error} If it lies elsewhere now: --generator.options.checkpoint FILE."
-        ) from None
+        told = " or ".join(f"--{setting} PLACE" for setting in manifest.movable())
+        raise InputError(f"{error} If it lies elsewhere now: {told}.") from None
 
 
 def with_failures(store: Store, broken: Sequence[int]) -> list[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from mining.extractors.base import Extractor
@@ -12,10 +12,8 @@ from schemas.settings import DatasetSettings
 from storage.dataset import CAMERA
 
 
-def dataset_fields(
-    generator: Generator, extractors: Sequence[Extractor], dataset: DatasetSettings
-) -> list[Field]:
-    """Every column, in order: latents, condition, truth, thumbnail, measurements."""
+def generator_fields(generator: Generator, dataset: DatasetSettings) -> list[Field]:
+    """The columns that a renderer fills, in order: latents, condition, truth, thumbnail."""
     fields = [
         *_latent_fields(generator, dataset),
         *_condition_fields(generator),
@@ -23,8 +21,6 @@ def dataset_fields(
     ]
     if dataset.thumbnail:
         fields.append(Field("thumbnail", "binary", text=f"JPEG, {dataset.thumbnail} px"))
-    for extractor in extractors:
-        fields += _extractor_fields(extractor)
     return fields
 
 
@@ -72,7 +68,8 @@ def _truth_fields(generator: Generator) -> list[Field]:
     ]
 
 
-def _extractor_fields(extractor: Extractor) -> list[Field]:
+def extractor_fields(extractor: Extractor) -> list[Field]:
+    """The columns that an extractor fills."""
     fields = [
         Field(f"{extractor.name}_status", "string", text="ok, no_face, ..."),
         Field(f"{extractor.name}_reason", "string", text="why a row failed", nullable=True),

@@ -14,63 +14,21 @@ from numpy.typing import NDArray
 
 from mining.evaluation.thumbnails import jpeg
 from mining.extractors.base import Extractor, Measurement, concatenate, measure
-from mining.extractors.models import models_of
 from mining.extractors.registry import make_extractors
-from mining.fields import dataset_fields, is_tied
+from mining.fields import is_tied
 from mining.generators.base import Batch, Generator, Images, KnownTruth, Posed, TrueFaces
 from mining.generators.registry import make_generator
-from mining.latents import Latents, check_conditional, shard_latents
-from mining.made_with import check_made_with, made_with
-from mining.rendering import check_size, images_of, pack_images, true_images_of, unpack_images
+from mining.latents import Latents, shard_latents
+from mining.made_with import check_made_with
+from mining.rendering import images_of, pack_images, true_images_of, unpack_images
 from mining.threads import limit_threads
-from schemas.errors import InputError, RunError
+from schemas.errors import RunError
 from schemas.samples import to_column
-from schemas.settings import DatasetSettings, RunSettings
 from storage.dataset import CAMERA, image_size
-from storage.manifest import FORMAT, HERE, Manifest
+from storage.manifest import Manifest
 
 IMAGE = "image"  # the column that carries pixels from the generator to the extractors
 Watch = Callable[[int], None]  # told the number of a batch before it is made
-
-
-def describe(settings: RunSettings) -> Manifest:
-    """The manifest of the dataset that these settings make.
-
-    Raises:
-        InputError: a generator, an extractor or one of their options is unknown or unfit.
-    """
-    generator = make_generator(settings.generator.name, **_set(settings.generator.options))
-    extractors = make_extractors(settings.extractors)
-    dataset = settings.dataset
-    if dataset.cutoff is not None and dataset.cutoff > generator.num_ws:
-        raise InputError(
-            f"dataset.cutoff {dataset.cutoff} came; {generator.name} has {generator.num_ws} "
-            "rows of W+."
-        )
-    check_conditional(generator)
-    check_size(generator, dataset.image_size)
-    content = {
-        "format": FORMAT,
-        "dataset": _identity(dataset),
-        "generator": _about_generator(generator, settings),
-        "extractors": [
-            {
-                "name": extractor.name,
-                "load": load,
-                **_options(extractor, options),
-                "fingerprint": extractor.fingerprint(),
-                "licence": extractor.licence,
-                **({"models": models} if (models := models_of(extractor)) else {}),
-            }
-            for extractor, (load, options) in zip(
-                extractors, settings.extractors.items(), strict=True
-            )
-        ],
-        **_here(generator, extractors, settings),
-        "fields": [f.to_json() for f in dataset_fields(generator, extractors, dataset)],
-        "made_with": dict(made_with()),
-    }
-    return Manifest(content)
 
 
 class Renderer:
@@ -192,58 +150,6 @@ class Measurer:
 def batches(count: int, size: int) -> list[slice]:
     """The rows of each batch: a dataset's batches never depend on who makes them."""
     return [slice(start, min(start + size, count)) for start in range(0, count, size)]
-
-
-def _identity(dataset: DatasetSettings) -> dict[str, Any]:
-    """The dataset settings in the manifest: ids from before `image_size` stay what they were."""
-    settings = dataset.model_dump()
-    if settings["image_size"] is None:
-        del settings["image_size"]
-    return settings
-
-
-def _about_generator(generator: Generator, settings: RunSettings) -> dict[str, Any]:
-    weights = getattr(generator, "weights", None)  # of a checkpoint: their own fingerprint
-    return {
-        **({"weights": weights} if weights else {}),
-        "name": generator.name,
-        "load": settings.generator.name,
-        **_options(generator, settings.generator.options),
-        "fingerprint": generator.fingerprint(),
-        "licence": generator.licence,
-        "resolution": generator.resolution,
-        "num_ws": generator.num_ws,
-        "w_dim": generator.w_dim,
-        "layer_names": list(generator.layer_names),
-    }
-
-
-def _options(made: Generator | Extractor, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options as part of the dataset's identity: none where the fingerprint tells of all."""
-    return {} if _tells_all(made) else {"options": _set(options)}
-
-
-def _here(
-    generator: Generator, extractors: Sequence[Extractor], settings: RunSettings
-) -> dict[str, Any]:
-    """What a rerun may give in another way: the options of which the fingerprints tell."""
-    here: dict[str, Any] = {}
-    if _tells_all(generator):
-        here["generator"] = _set(settings.generator.options)
-    loaded = zip(extractors, settings.extractors.items(), strict=True)
-    told = {load: _set(options) for made, (load, options) in loaded if _tells_all(made)}
-    if told:
-        here["extractors"] = told
-    return {HERE: here} if here else {}
-
-
-def _tells_all(made: Generator | Extractor) -> bool:
-    return bool(getattr(made, "fingerprint_tells_all", False))
-
-
-def _set(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options without those that are null, by which one takes back what a file sets."""
-    return {key: value for key, value in options.items() if value is not None}
 
 
 def _condition_columns(generator: Generator, latents: Latents) -> dict[str, pa.Array]:

@@ -86,16 +86,17 @@ def parse_yaml(text: str | bytes, who: str) -> Any:
 
 def _refuse_explosion(value: Any, who: str) -> None:
     """A few nested aliases stand for more values than any memory holds."""
-    count, waiting = 0, [value]
+    count, waiting = 0, [(value, ())]
     while waiting:
-        inner = waiting.pop()
+        inner, within = waiting.pop()
         count += 1
         if count > MOST_VALUES:
             raise InputError(f"{who} stands for more than {MOST_VALUES:,} values by its aliases.")
-        if isinstance(inner, dict):
-            waiting += inner.values()
-        elif isinstance(inner, list):
-            waiting += inner
+        if id(inner) in within:
+            return  # it holds itself, which JSON refuses
+        parts = inner.values() if isinstance(inner, dict) else inner
+        if isinstance(inner, dict | list):
+            waiting += [(part, (*within, id(inner))) for part in parts]
 
 
 def _place(error: yaml.MarkedYAMLError) -> str:

@@ -1,7 +1,8 @@
 """The manifest: everything that decides a dataset's bytes. Its hash names the dataset.
 
-Beside that it keeps, under "here", what may differ from run to run: where the files of a generator
-or an extractor lie whose fingerprint tells of all that decides its output.
+Beside that it keeps, under "here", what may differ from run to run: the options of a generator or
+an extractor whose fingerprint tells of all that decides its output, such as where its files lie,
+and what is said of their licences.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from storage.files import Store
 
 NAME = "manifest.json"
 FORMAT = 1
-HERE = "here"  # {"generator": options, "extractors": {load: options}}: no part of the hash
+# {"generator": told, "extractors": {load: told}} with options, licence and models: not hashed
+HERE = "here"
 
 
 @dataclass(frozen=True)
@@ -45,33 +47,66 @@ class Manifest:
     @property
     def generator(self) -> Mapping[str, Any]:
         """Name, options, fingerprint, licence and sizes of the generator."""
-        about = self.content["generator"]
-        return about if "options" in about else {**about, "options": self._here("generator")}
+        return {**self.content["generator"], **self._here("generator")}
 
     @property
     def extractors(self) -> list[Mapping[str, Any]]:
         """Name, options, fingerprint and licence of each extractor, in the order they run."""
-        options = self._here("extractors")
-        return [
-            about if "options" in about else {**about, "options": options.get(about["load"], {})}
-            for about in self.content["extractors"]
-        ]
+        here = self._here("extractors")
+        return [{**about, **here.get(about["load"], {})} for about in self.content["extractors"]]
 
-    def moved(self, options: Mapping[str, Any]) -> Manifest:
-        """The manifest with these options of the generator in place of those it was made with.
+    def moved(
+        self, generator: Mapping[str, Any], extractors: Mapping[str, Mapping[str, Any]]
+    ) -> Manifest:
+        """The manifest with these options in place of those that it was made with.
+
+        A checksum that belonged to another path is dropped with it.
+
+        Args:
+            generator: options of the generator, such as a checkpoint's new place.
+            extractors: the extractor's name in the settings -> options of it.
 
         Raises:
-            InputError: the options of this generator are part of the dataset's identity.
+            InputError: there is no such extractor, or its options, or the generator's, are part
+                of what the dataset is.
         """
-        if "options" in self.content["generator"]:
-            raise InputError(
-                f"generator.options of dataset {self.dataset_id} came; the options of generator "
-                f"{self.generator['name']!r} are part of what the dataset is, and only those of a "
-                "checkpoint may differ. Leave them away."
-            )
         here = {**self.content.get(HERE, {})}
-        here["generator"] = {**self._here("generator"), **options}
+        if generator:
+            here["generator"] = self._replaced(
+                "generator.options", here.get("generator"), generator
+            )
+        parts = dict(here.get("extractors", {}))
+        for load, options in extractors.items():
+            parts[load] = self._replaced(f"extractors.{load}", parts.get(load), options)
+        if parts:
+            here["extractors"] = parts
         return replace(self, content={**self.content, HERE: here})
+
+    def _replaced(
+        self, key: str, told: Mapping[str, Any] | None, options: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        if told is None:
+            raise InputError(
+                f"{key} came; of dataset {self.dataset_id} it is part of what the dataset is, or "
+                "there is none. Options that may differ: "
+                f"{', '.join(self.movable()) or 'none'}."
+            )
+        before = {**told["options"]}
+        if any(before.get(name) != value for name, value in options.items()):
+            before.pop("sha256", None)
+        return {**told, "options": {**before, **options}}
+
+    def movable(self) -> list[str]:
+        """The settings that name files or places, and may differ from run to run."""
+        parts = {f"extractors.{load}": told for load, told in self._here("extractors").items()}
+        if told := self._here("generator"):
+            parts["generator.options"] = told
+        return [
+            f"{part}.{name}"
+            for part, told in parts.items()
+            for name, value in told["options"].items()
+            if isinstance(value, str) and name != "sha256"
+        ]
 
     def _here(self, part: str) -> Mapping[str, Any]:
         return self.content.get(HERE, {}).get(part, {})

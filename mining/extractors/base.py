@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
@@ -62,7 +63,8 @@ class Extractor(Protocol):
     Beside these, an extractor may have `models`, a tuple of `mining.extractors.models.Model`, which
     the dataset's metadata then lists, and `fingerprint_tells_all = True`, where the fingerprint
     tells of everything that decides what it measures: then its options, such as a model's path,
-    are no part of a dataset's identity.
+    are no part of a dataset's identity. `reads` maps a name in `needs` to columns of which one
+    must be there.
     """
 
     name: str  # the registry's name; the dataset's columns are "<name>_<column>"
@@ -82,6 +84,20 @@ class Extractor(Protocol):
         earlier: what the extractors in `needs` said about the same images.
         """
         ...
+
+
+def checked_name(name: str) -> str:
+    """The name of an extractor.
+
+    Raises:
+        InputError: it is none.
+    """
+    if not re.fullmatch("[a-z][a-z0-9_]{0,39}", name):
+        raise InputError(
+            f"extractor name {name!r} came; expected lower-case letters, digits and _, such as "
+            "'celeba'."
+        )
+    return name
 
 
 def check_images(who: str, images: NDArray) -> None:

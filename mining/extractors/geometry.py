@@ -11,11 +11,19 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from mining.extractors.base import NO_POSE, NOT_MEASURED, OK, Column, Measurement
+from mining.extractors.base import (
+    NO_POSE,
+    NOT_MEASURED,
+    OK,
+    Column,
+    Measurement,
+    checked_name,
+)
 from mining.extractors.face_template import RIGID, TEMPLATE
 from schemas.errors import InputError
 
 VERSION = "2"
+LANDMARKS = ("landmarks_68", "landmarks")  # of a source, the first that it has
 Array = NDArray[np.float64]
 
 
@@ -25,15 +33,17 @@ class Geometry:
     Args:
         focal: the camera's focal length in image widths; 4.26 is that of EG3D's FFHQ crops.
         source: the extractor whose 68 landmarks are read.
+        name: of the extractor and its columns, where two stand in one dataset.
     """
 
     licence = "Apache-2.0 (part of LatentLode)"
 
-    def __init__(self, focal: float = 4.26, source: str = "dlib"):
+    def __init__(self, focal: float = 4.26, source: str = "dlib", name: str = "geometry"):
         if not 0.3 <= focal <= 100:
             raise InputError(f"geometry: focal {focal} came; expected 0.3 to 100 image widths.")
-        self.name = "geometry"
+        self.name = checked_name(name)
         self.needs = (source,)
+        self.reads = {source: LANDMARKS}
         self._focal = float(focal)
         self.columns = {
             **{name: Column((), "degrees", text) for name, text in POSE.items()},
@@ -42,7 +52,8 @@ class Geometry:
 
     def fingerprint(self) -> str:
         """SHA-256 over the code version, the settings and the template."""
-        digest = hashlib.sha256(repr((VERSION, self._focal, self.needs)).encode())
+        named = () if self.name == "geometry" else (self.name,)
+        digest = hashlib.sha256(repr((VERSION, self._focal, self.needs, *named)).encode())
         digest.update(np.ascontiguousarray(TEMPLATE).tobytes())
         return digest.hexdigest()
 
@@ -54,7 +65,8 @@ class Geometry:
         aspect = images.shape[1] / images.shape[2]
         measured = source.measured()
         values = {name: np.full(len(images), np.nan, np.float32) for name in self.columns}
-        points = np.asarray(source.values["landmarks"], np.float64)
+        found = next(source.values[name] for name in LANDMARKS if name in source.values)
+        points = np.asarray(found, np.float64)
         status = [OK if found else NOT_MEASURED for found in measured]
         for row in np.flatnonzero(measured):
             try:

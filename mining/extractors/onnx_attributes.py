@@ -15,7 +15,6 @@ See `onnx_description.py` for what the file may say. A classifier of two attribu
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,6 +28,7 @@ from mining.extractors.base import (
     Column,
     Measurement,
     check_images,
+    checked_name,
 )
 from mining.extractors.crops import Array, Way, box_crop, middle_crop, similarity, warped
 from mining.extractors.models import find_model, licences
@@ -166,20 +166,6 @@ class OnnxAttributes:
             raise InputError(f"{who}: the model does not run: {said}") from None
         for output, name in zip(self._about.outputs, self._outputs, strict=True):
             check_numbers(who, output, name, made[name].shape[1])
-
-
-def checked_name(name: str) -> str:
-    """The name of an extractor.
-
-    Raises:
-        InputError: it is none.
-    """
-    if not re.fullmatch("[a-z][a-z0-9_]{0,39}", name):
-        raise InputError(
-            f"extractor name {name!r} came; expected lower-case letters, digits and _, such as "
-            "'celeba'."
-        )
-    return name
 
 
 def activated(output: Output, numbers: Floats) -> dict[str, Floats]:

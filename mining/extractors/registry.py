@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mining.extractors.base import Extractor
@@ -51,8 +51,21 @@ def make_extractors(settings: Mapping[str, Mapping[str, Any]]) -> list[Extractor
                     f"extractor {name!r} fills columns {own}... and one before it {other}..., "
                     "which nobody could tell apart; give it another name."
                 )
+        _check_reads(name, extractor, made)
         made.append(extractor)
     return made
+
+
+def _check_reads(name: str, extractor: Extractor, made: Sequence[Extractor]) -> None:
+    """Refuse a source without the columns that an extractor reads of it."""
+    reads: Mapping[str, Sequence[str]] = getattr(extractor, "reads", {})
+    for source in made:
+        wanted = reads.get(source.name, ())
+        if wanted and not any(column in source.columns for column in wanted):
+            raise InputError(
+                f"extractor {name!r} reads {' or '.join(wanted)} of {source.name!r}, which has "
+                f"{', '.join(source.columns) or 'no columns'}; name another source."
+            )
 
 
 def unmarked(name: str) -> str:

@@ -134,6 +134,7 @@ def eg3d(
         precision=precision,
         noise=noise,
         compile=compile,
+        fingerprint_tells_all=True,
     )
     made.orbit = seen_from
     return made

@@ -69,6 +69,7 @@ def stylegan2(
         precision=precision,
         noise=noise,
         compile=compile,
+        fingerprint_tells_all=True,
     )
 
 
@@ -113,6 +114,7 @@ def stylegan3(
         device=device,
         precision=precision,
         compile=compile,
+        fingerprint_tells_all=True,
         render_options=moved,
     )
 

@@ -37,13 +37,14 @@ class TorchGenerator:
             the styles of each image, "zero" none.
         compile: a mode of `torch.compile`, such as "default"; None does not compile.
         render_options: more arguments of the network's `render`; `content` must tell of them.
+        fingerprint_tells_all: whether `content` tells of every option of who calls this, so that
+            they are no part of a dataset's identity; see `Generator`.
 
     Raises:
         InputError: the device is not there, or torch knows no such mode.
     """
 
     spaces = ("z", "w", "w+", "s")
-    fingerprint_tells_all = True  # of every option: a moved checkpoint makes no other dataset
 
     def __init__(
         self,
@@ -58,10 +59,12 @@ class TorchGenerator:
         noise: Noise = "fixed",
         compile: str | None = None,
         render_options: Mapping[str, Tensor] | None = None,
+        fingerprint_tells_all: bool = False,
     ):
         from mining.generators.devices import on_device, pick_device
 
         self.name, self.licence = name, licence
+        self.fingerprint_tells_all = fingerprint_tells_all
         self.z_dim, self.w_dim, self.c_dim = network.z_dim, network.w_dim, network.c_dim
         self.num_ws, self.resolution = network.num_ws, network.resolution
         self.layer_names, self.style_layers = network.layer_names, network.style_layers

@@ -71,7 +71,8 @@ def plain_loop(words: Sequence[str], workers: int) -> None:
 
 def _loop(words: list[str], number: int, workers: int, loaded) -> None:
     from jobs.generate_dataset import DEMO, dataset_url
-    from mining.sampling import Measurer, Renderer, describe
+    from mining.description import describe
+    from mining.sampling import Measurer, Renderer
     from schemas.config import load_settings
     from storage.files import Store
     from storage.manifest import claim

@@ -19,7 +19,8 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from mining.sampling import Measurer, Renderer, describe
+from mining.description import describe
+from mining.sampling import Measurer, Renderer
 from schemas.settings import RunSettings
 from storage.dataset import Dataset
 from storage.files import Store

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mining.sampling import Measurer, Renderer, describe
+from mining.description import describe
+from mining.sampling import Measurer, Renderer
 from schemas.config import load_settings
 from storage.files import Store
 from storage.manifest import claim

@@ -16,7 +16,8 @@ from shutil import copytree
 import pytest
 import yaml
 
-from mining.sampling import Measurer, Renderer, describe
+from mining.description import describe
+from mining.sampling import Measurer, Renderer
 from schemas.errors import CorruptDataError
 from schemas.settings import RunSettings
 from storage.dataset import Dataset

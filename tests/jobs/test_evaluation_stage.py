@@ -10,8 +10,8 @@ import pytest
 from jobs.evaluation_stage import Evaluator, spread_along
 from jobs.mining_stage import check_mining
 from jobs.publish import attribute_pairs
+from mining.description import describe
 from mining.methods.base import Direction
-from mining.sampling import describe
 from schemas.settings import EvaluationSettings, RunSettings
 from tests.examples.noise import DIM, LAYERS
 from tests.examples.posed import PosedPoints

@@ -82,7 +82,7 @@ def test_repair_is_told_where_the_checkpoint_lies(pickle, converted, broken, who
         away.rename(pickle)
     assert lost.returncode == 2
     last = lost.stderr.splitlines()[-1]
-    assert str(pickle) in last and "--generator.options.checkpoint FILE" in last
+    assert str(pickle) in last and "--generator.options.checkpoint PLACE" in last
     assert found.returncode == 0, found.stderr
     assert digests(broken) == digests(whole)
 

@@ -15,7 +15,7 @@ import yaml
 from jobs.mining_data import mined_attributes, read_styles
 from jobs.mining_stage import check_mining
 from jobs.publish import named
-from mining.sampling import describe
+from mining.description import describe
 from schemas.directions import DirectionCard, Provenance, Response
 from schemas.errors import InputError
 from schemas.settings import RunSettings

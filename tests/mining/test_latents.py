@@ -7,12 +7,13 @@ import hashlib
 import numpy as np
 import pytest
 
+from mining.description import describe
 from mining.evaluation.rescoring import RescoringConfig, measure_bases, rescore
 from mining.evaluation.scalars import measured_pairs
 from mining.extractors.registry import make_extractors
 from mining.generators.base import Conditioned, Posed
 from mining.latents import check_conditional, shard_latents
-from mining.sampling import Measurer, Renderer, describe
+from mining.sampling import Measurer, Renderer
 from schemas.errors import InputError, RunError
 from schemas.samples import from_column
 from schemas.settings import RunSettings

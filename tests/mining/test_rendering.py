@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from mining.description import describe
 from mining.evaluation.thumbnails import jpeg
 from mining.generators.base import Resizing, Streaming
 from mining.rendering import check_size, downscale, images_of
-from mining.sampling import Measurer, Renderer, describe
+from mining.sampling import Measurer, Renderer
 from schemas.errors import InputError, RunError
 from schemas.settings import RunSettings
 from storage.dataset import image_size

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 import pytest
 
+from mining.description import describe
 from mining.generators.base import TrueFaces, Truth
 from mining.latents import shard_latents
 from mining.rendering import pack_images, unpack_images
-from mining.sampling import Measurer, Renderer, describe
+from mining.sampling import Measurer, Renderer
 from schemas.errors import InputError, RunError
 from schemas.samples import from_column
 from schemas.settings import RunSettings
@@ -171,3 +174,25 @@ def test_other_library_versions_are_refused():
     for load in (Renderer, Measurer):
         with pytest.raises(RunError, match=r"has numpy \S+, not 1\.0"):
             load(Manifest(content))
+
+
+def test_an_option_of_an_extractor_may_be_null(monkeypatch):
+    """Null is a value: of shape3d's focal length it means weak perspective."""
+    from tests.examples import points
+
+    class Nullable(points.PointsExtractor):
+        fingerprint_tells_all = True
+
+        def __init__(self, focal: float | None = 4.0):
+            super().__init__()
+            self._focal = focal
+
+        def fingerprint(self):
+            return hashlib.sha256(repr(self._focal).encode()).hexdigest()
+
+    monkeypatch.setattr(points, "Nullable", Nullable, raising=False)
+    name = "tests.examples.points:Nullable"
+    asked = settings().model_copy(update={"extractors": {name: {"focal": None}}})
+    manifest = describe(asked)
+    assert manifest.extractors[0]["options"] == {"focal": None}
+    Measurer(manifest)  # raises where it is another one

@@ -22,7 +22,8 @@ pools = [pool["num_threads"] for pool in threadpoolctl.threadpool_info()]
 print(json.dumps({"cv2": before, "torch": torch.get_num_threads(), "pools": pools}))
 """
 MANIFEST = """
-from mining.sampling import Measurer, Renderer, describe
+from mining.description import describe
+from mining.sampling import Measurer, Renderer
 from schemas.settings import RunSettings
 manifest = describe(RunSettings.model_validate({
     "generator": {"name": "tests.examples.points:PointsGenerator"},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -19,7 +18,10 @@ def manifest(checkpoint: str, **generator: Any) -> Manifest:
         {"name": "faces", "load": "faces", "fingerprint": "e" * 64},
         {"name": "points", "load": "points", "fingerprint": "e" * 64, "options": {"every": 2}},
     ]
-    here = {"generator": {"checkpoint": checkpoint}, "extractors": {"faces": {"model": "a.onnx"}}}
+    here = {
+        "generator": {"options": {"checkpoint": checkpoint, "sha256": "aa"}, "licence": "MIT"},
+        "extractors": {"faces": {"options": {"model": "a.onnx"}, "licence": "MIT", "models": []}},
+    }
     content = {
         "format": 1,
         "dataset": {"samples": 4, "shard_size": 2},
@@ -32,7 +34,8 @@ def manifest(checkpoint: str, **generator: Any) -> Manifest:
 
 def test_options_are_found_wherever_they_are_kept():
     made = manifest("a.pkl")
-    assert made.generator["options"] == {"checkpoint": "a.pkl"}
+    assert made.generator["options"] == {"checkpoint": "a.pkl", "sha256": "aa"}
+    assert made.generator["licence"] == made.extractors[0]["licence"] == "MIT"
     assert [item["options"] for item in made.extractors] == [{"model": "a.onnx"}, {"every": 2}]
 
 
@@ -52,9 +55,9 @@ def test_a_run_goes_on_with_its_own_places_and_leaves_the_file_alone(tmp_path):
     claim(store, manifest("old/a.pkl"))
     before = (tmp_path / NAME).read_bytes()
     going_on = claim(store, manifest("new/a.safetensors"))
-    assert going_on.generator["options"] == {"checkpoint": "new/a.safetensors"}
+    assert going_on.generator["options"]["checkpoint"] == "new/a.safetensors"
     assert (tmp_path / NAME).read_bytes() == before
-    assert load(store).generator["options"] == {"checkpoint": "old/a.pkl"}
+    assert load(store).generator["options"]["checkpoint"] == "old/a.pkl"
 
 
 def test_other_weights_are_another_dataset(tmp_path):
@@ -65,14 +68,21 @@ def test_other_weights_are_another_dataset(tmp_path):
 
 
 def test_moved_replaces_the_places_alone():
-    moved = manifest("a.pkl").moved({"checkpoint": "b.pkl", "device": "cpu"})
+    made = manifest("a.pkl")
+    moved = made.moved({"checkpoint": "b.pkl", "device": "cpu"}, {"faces": {"model": "b.onnx"}})
+    # the checksum was that of a.pkl's file
     assert moved.generator["options"] == {"checkpoint": "b.pkl", "device": "cpu"}
-    assert moved.extractors == manifest("a.pkl").extractors
-    assert moved.dataset_id == manifest("a.pkl").dataset_id
-    assert json.loads(moved.to_bytes())["here"]["generator"]["checkpoint"] == "b.pkl"
+    assert moved.extractors[0]["options"] == {"model": "b.onnx"}
+    assert moved.extractors[1] == made.extractors[1]
+    assert moved.dataset_id == made.dataset_id
+    assert made.moved({"checkpoint": "a.pkl"}, {}).generator["options"]["sha256"] == "aa"
+    assert made.movable() == ["extractors.faces.model", "generator.options.checkpoint"]
 
 
 def test_options_that_are_part_of_the_dataset_cannot_be_moved():
-    fixed = manifest("a.pkl", options={"resolution": 64})
-    with pytest.raises(InputError, match="are part of what the dataset is"):
-        fixed.moved({"resolution": 128})
+    said = "part of what the dataset is, .* may differ: extractors.faces.model, generator"
+    for generator, extractors in (({}, {"points": {"every": 3}}), ({}, {"none": {"a": 1}})):
+        with pytest.raises(InputError, match=said):
+            manifest("a.pkl").moved(generator, extractors)
+    with pytest.raises(InputError, match="may differ: none"):
+        Manifest({"generator": {"options": {}}, "extractors": []}).moved({"resolution": 1}, {})

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mining.sampling import Measurer, Renderer, describe
+from mining.description import describe
+from mining.sampling import Measurer, Renderer
 from schemas.settings import RunSettings
 from storage.files import Store
 from storage.manifest import Manifest, claim

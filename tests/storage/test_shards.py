@@ -10,7 +10,8 @@ import os
 import pyarrow.parquet as pq
 import pytest
 
-from mining.sampling import Measurer, Renderer, describe
+from mining.description import describe
+from mining.sampling import Measurer, Renderer
 from schemas.errors import ConflictError, CorruptDataError, InputError
 from schemas.samples import samples_schema
 from schemas.settings import RunSettings

@@ -10,7 +10,7 @@ import pytest
 
 from jobs.isolation.messages import COMMIT, MEASURE, At, Setup
 from jobs.isolation.supervisor import Supervisor
-from mining.sampling import describe
+from mining.description import describe
 from schemas.settings import RunSettings
 from storage.files import Store
 from storage.manifest import claim

@@ -6,7 +6,8 @@ import pytest
 
 from jobs.isolation.messages import COMMIT, MEASURE, RENDER, Setup
 from jobs.isolation.supervisor import Supervisor
-from mining.sampling import Measurer, Renderer, describe
+from mining.description import describe
+from mining.sampling import Measurer, Renderer
 from schemas.settings import RunSettings
 from storage.files import Store
 from storage.manifest import claim

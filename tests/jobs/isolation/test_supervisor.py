@@ -18,7 +18,8 @@ import pytest
 from jobs.isolation import supervisor as module
 from jobs.isolation.messages import COMMIT, MEASURE, RENDER, START, At, Plan, Setup
 from jobs.isolation.supervisor import Supervisor, learn
-from mining.sampling import Measurer, Renderer, describe
+from mining.description import describe
+from mining.sampling import Measurer, Renderer
 from schemas.errors import CorruptDataError, InputError, LostWorkerError, RunError, StorageError
 from schemas.settings import RunSettings
 from storage.files import Store
