@@ -32,6 +32,7 @@ BENCHMARKS = (
     "generators",
     "checkpoints",
     "shape_fit",
+    "extractors",
 )
 
 
