@@ -11,6 +11,8 @@ from schemas.errors import InputError
 
 Array = NDArray[np.float64]
 IBUG = 68
+DEVIATIONS = "standard deviations"  # of the shape model's own population
+FULL = "full expressions"  # 1 is the whole of a blendshape
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,8 @@ class ShapeModel:
     """s = mean + sum_i p_i identity_i + sum_e p_e expression_e (Bounareli et al., equation 1).
 
     Millimetres; x to the right of the image, y up, z towards the viewer when the face looks ahead.
-    Coefficients are in standard deviations of the model's own population.
+    Coefficients are in standard deviations of the model's own population; those of blendshapes
+    are not: their 1 is the full expression.
     """
 
     name: str
@@ -30,6 +33,7 @@ class ShapeModel:
     corners: NDArray[np.int64]  # (68, 3): the vertices between which each iBUG landmark lies
     weights: Array  # (68, 3): barycentric, rows sum to 1
     expression_names: tuple[str, ...] = ()  # E names, or () where the model has none
+    expression_unit: str = DEVIATIONS
 
     def __post_init__(self) -> None:
         count = len(self.mean)
@@ -45,6 +49,11 @@ class ShapeModel:
             or not ((self.corners >= 0) & (self.corners < count)).all()
         ):
             raise InputError(f"shape model {self.name!r}: a landmark lies on no vertex.")
+        if self.expression_names and len(self.expression_names) != len(self.expression):
+            raise InputError(
+                f"shape model {self.name!r}: {len(self.expression_names)} names came for "
+                f"{len(self.expression)} expressions."
+            )
         for array in (self.mean, self.identity, self.expression, self.weights):
             if not np.isfinite(array).all():
                 raise InputError(f"shape model {self.name!r} holds numbers that are not finite.")

@@ -15,7 +15,7 @@ from mining.shape3d.readers.checks import (
     Array,
     Places,
     components,
-    find,
+    local_file,
     numbers,
     on_vertices,
     points,
@@ -60,7 +60,7 @@ def read_bfm(
     Axes are ours already.
 
     Args:
-        path: 01_MorphableModel.mat, model2017-1_*.h5 or model2019_*.h5.
+        path: 01_MorphableModel.mat, model2017-1_*.h5 or model2019_*.h5, on this machine.
         landmarks: where the 68 lie, see `landmark_files`; a list may hold the names of the .h5
             file, such as "center.nose.tip". None takes the published table of 2009.
         identities, expressions: how many of the first components are kept; None keeps all.
@@ -68,16 +68,16 @@ def read_bfm(
     Raises:
         InputError: the file is damaged, hostile or another kind, or no table has its landmarks.
     """
-    found = find(WHO, path, LICENCE)
-    who = f"{WHO}, {found.name}"
-    with found.path.open("rb") as file:
-        start = file.read(8)
+    file = local_file(WHO, path)
+    who = f"{WHO}, {file.name}"
+    with file.open("rb") as opened:
+        start = opened.read(8)
     if start[:4] == b"\x89HDF":
-        return _of_h5(who, found.path, landmarks, identities, expressions)
+        return _of_h5(who, file, landmarks, identities, expressions)
     if start[:6] == b"MATLAB":
         if expressions:
             raise InputError(f"{who}: expressions {expressions} came; BFM 2009 has none.")
-        return _of_mat(who, found.path, landmarks, identities)
+        return _of_mat(who, file, landmarks, identities)
     raise InputError(
         f"{who}: it is neither .mat (2009) nor .h5 (2017, 2019) of a Basel Face Model."
     )

@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mining.extractors.models import Model, find_model
-from mining.shape3d.model import IBUG, ShapeModel
+from mining.shape3d.model import DEVIATIONS, IBUG, ShapeModel
 from schemas.errors import InputError
 
 Array = NDArray[np.float64]
@@ -26,13 +25,23 @@ PACKED = 16  # an array may be that much larger than its file, which may be comp
 SMALL = 1 << 20  # bytes that any file may hold
 
 
-def find(who: str, source: str | Path, licence: str) -> Model:
-    """The file of a model.
+def local_file(who: str, source: str | Path) -> Path:
+    """The file of a model on this machine; `mining.extractors.shape3d` brings those of URLs.
 
     Raises:
         InputError: there is none, or it is too large.
     """
-    return find_model(who, source, licence=licence, most_bytes=MOST_BYTES)
+    try:
+        path = Path(source).expanduser()
+        size = path.stat().st_size
+    except (OSError, RuntimeError, ValueError) as error:
+        said = getattr(error, "strerror", None) or error
+        raise InputError(f"{who}: {str(source)[:200]}: {said}; expected a file.") from None
+    if not path.is_file() or size > MOST_BYTES:
+        raise InputError(
+            f"{who}: {path} is no file, or has more than {MOST_BYTES:,} bytes ({size:,})."
+        )
+    return path
 
 
 def check_room(who: str, name: str, shape: Sequence[int], item: int, size: int) -> None:
@@ -138,11 +147,13 @@ def put_together(
     expression: Array,
     places: Places,
     names: tuple[str, ...] = (),
+    unit: str = DEVIATIONS,
 ) -> ShapeModel:
     """A shape model whose origin is the mean of its 68 landmarks at rest.
 
     Args:
         mean, identity, expression: in millimetres, x right, y up, z to the viewer.
+        unit: of the coefficients of expression.
     """
     corners, weights = places
     at = np.einsum("lcx,lc->x", mean[corners], weights) / IBUG
@@ -161,4 +172,5 @@ def put_together(
         corners,
         weights,
         names,
+        unit,
     )

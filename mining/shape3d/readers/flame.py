@@ -17,8 +17,8 @@ from mining.shape3d.readers.checks import (
     Array,
     Places,
     checked_places,
-    find,
     kept_count,
+    local_file,
     numbers,
     put_together,
 )
@@ -55,7 +55,8 @@ def read_flame(
 
     Args:
         path: generic_model.pkl, FLAME_*.pkl (Python 2's pickles and chumpy's arrays are read
-            without either), or an .npz with v_template, shapedirs and f.
+            without either), or an .npz with v_template, shapedirs and f; on this machine, as the
+            other files.
         landmarks: where the 68 lie on the triangles: landmark_embedding.npy of DECA, or the 51 of
             flame_static_embedding.pkl with `contour`; or a file of `landmark_files`.
         contour: flame_dynamic_embedding.npy: the 17 of the outline, one row for each yaw, of which
@@ -66,9 +67,9 @@ def read_flame(
     Raises:
         InputError: a file is damaged, hostile or of another kind, or the landmarks are missing.
     """
-    found = find(WHO, path, LICENCE)
-    who = f"{WHO}, {found.name}"
-    told = _arrays(who, found.path, MODEL, "model_arrays")
+    file = local_file(WHO, path)
+    who = f"{WHO}, {file.name}"
+    told = _arrays(who, file, MODEL, "model_arrays")
     mean = numbers(who, "v_template", told.get("v_template"), (None, 3)).astype(np.float64)
     if not 0 < len(mean) <= MOST_VERTICES:
         raise InputError(f"{who}: it has {len(mean):,} vertices; expected 1 to {MOST_VERTICES:,}.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import math
+import struct
 import zipfile
 import zlib
 from collections.abc import Container
@@ -18,7 +19,15 @@ from schemas.errors import InputError
 
 MOST_MEMBERS = 1000
 HEADER = 1 << 14  # bytes of a member in which its header must lie
+MOST_AXES = 8
+LONGEST = 1 << 31  # of an axis
+PACKING = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # what NumPy writes
 KINDS = "biuf"
+BROKEN = (
+    *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError),
+    *(RuntimeError, ValueError, OverflowError, KeyError, IndexError),
+)
+NO_HEADER = (ValueError, KeyError, TypeError, IndexError, OverflowError, AttributeError)
 MAGIC = b"\x93NUMPY"
 
 
@@ -37,6 +46,8 @@ def read_npz(who: str, path: Path, names: Container[str] | None = None) -> dict[
             members = archive.infolist()
             if len(members) > MOST_MEMBERS or len({m.filename for m in members}) < len(members):
                 raise InputError(f"{who}: it has too many members, or two of one name.")
+            if any(member.compress_type not in PACKING for member in members):
+                raise InputError(f"{who}: it is packed as NumPy packs no .npz file.")
             check_room(who, "all it holds", (sum(m.file_size for m in members),), 1, size)
             found = {}
             for member in members:
@@ -45,10 +56,13 @@ def read_npz(who: str, path: Path, names: Container[str] | None = None) -> dict[
                     with archive.open(member) as file:
                         found[name] = _array(who, name, file.read(member.file_size + 1))
             return found
+    except InputError:
+        raise
     except OSError as error:
         raise InputError(f"{who}: {error.strerror or error}; expected an .npz file.") from None
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise InputError(f"{who}: it is no sound .npz file: {str(error)[:200]}.") from None
+    except BROKEN as error:
+        said = " ".join(str(error).split())[:200].rstrip(".")
+        raise InputError(f"{who}: it is no sound .npz file: {said}.") from None
 
 
 def npy_header(data: bytes) -> tuple[np.dtype, bool, tuple[int, ...], int]:
@@ -69,11 +83,12 @@ def npy_header(data: bytes) -> tuple[np.dtype, bool, tuple[int, ...], int]:
     try:
         told = ast.literal_eval(data[start:end].decode("latin1").strip())
         kind, fortran, shape = told["descr"], told["fortran_order"], told["shape"]
-        whole = all(type(length) is int and length >= 0 for length in shape)
-        if not (isinstance(kind, str) and isinstance(shape, tuple) and whole):
+        if not (isinstance(kind, str) and isinstance(shape, tuple) and len(shape) <= MOST_AXES):
+            raise ValueError
+        if not all(type(length) is int and 0 <= length <= LONGEST for length in shape):
             raise ValueError
         return np.dtype(kind), fortran is True, shape, end
-    except (ValueError, KeyError, TypeError, SyntaxError, RecursionError, MemoryError):
+    except (*NO_HEADER, SyntaxError, RecursionError, MemoryError):
         raise ValueError("its header is damaged, or its numbers are no plain ones") from None
 
 

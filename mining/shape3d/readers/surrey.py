@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mining.shape3d.model import ShapeModel
+from mining.shape3d.model import DEVIATIONS, FULL, ShapeModel
 from mining.shape3d.readers.checks import (
     Array,
     Places,
     checked_places,
     components,
-    find,
     kept_count,
+    local_file,
     numbers,
     points,
     put_together,
@@ -31,6 +31,7 @@ LICENCE = "Surrey Face Model: University of Surrey, non-commercial use only"
 VERSIONS = range(1, 5)  # of MorphableModel: what follows the shape and colour models
 LONGEST_NAME = 256  # bytes of a blendshape's name
 MOST_BLENDSHAPES = 1 << 10
+MOST_NAMED = 1 << 10  # landmarks
 
 # Vertices of eos's 3,448 from 0 on: ibug_to_sfm.txt and sfm_model_contours.json in
 # https://github.com/patrikhuber/eos/tree/master/share; -1 where no vertex is published.
@@ -65,7 +66,7 @@ def read_surrey(
     is the full expression. Source: Huber et al. (2016), doi:10.5220/0005669500790086.
 
     Args:
-        path: such as sfm_shape_3448.bin.
+        path: such as sfm_shape_3448.bin; on this machine, as the other files.
         blendshapes: such as expression_blendshapes_3448.bin, for a file without expressions.
         landmarks: where the 68 lie, see `landmark_files`. None takes eos's table for 3,448
             vertices, see `published`.
@@ -74,13 +75,14 @@ def read_surrey(
     Raises:
         InputError: a file is damaged, hostile or of another kind, or no table has its landmarks.
     """
-    found = find(WHO, path, LICENCE)
-    who = f"{WHO}, {found.name}"
-    told = _read(who, found.path, _model)
+    file = local_file(WHO, path)
+    who = f"{WHO}, {file.name}"
+    told = _read(who, file, _model)
     flat = numbers(who, "the mean", told.shape.mean, (None,))
     mean = points(who, "the mean", flat)
     identity = _identity(who, "the shape's basis", told.shape, len(flat), identities)
     expression, moved, names = _expression(who, told, len(flat), blendshapes, expressions)
+    unit = DEVIATIONS if isinstance(told.expression, Pca) else FULL
     mean = mean + moved
     if landmarks is not None:
         places = read_landmarks(who, landmarks, len(mean), told.named)
@@ -88,7 +90,7 @@ def read_surrey(
         places = published(who, mean)
     else:
         raise missing(who, f"it has {len(mean):,} vertices, and eos's table is for {VERTICES:,}")
-    return put_together("surrey", LICENCE, mean, identity, expression, places, names)
+    return put_together("surrey", LICENCE, mean, identity, expression, places, names, unit)
 
 
 def published(who: str, mean: Array) -> Places:
@@ -227,7 +229,7 @@ def _model(archive: Archive) -> Morphable:
         expression = _expression_model(archive)
     named: dict[str, int] = {}
     if version >= 3 and not archive.flag():
-        for _ in range(archive.count(12)):
+        for _ in range(archive.count(12, MOST_NAMED)):
             name = archive.text()
             named[name] = archive.number("i")
     archive.skip(16)  # texture coordinates
@@ -277,8 +279,8 @@ def _expression(
     if blendshapes is not None:
         if found is not None:
             raise InputError(f"{who}: blendshapes came, and it has expressions of its own.")
-        file = find(WHO, blendshapes, LICENCE)
-        found = _read(f"{WHO}, {file.name}", file.path, _blendshapes)
+        file = local_file(WHO, blendshapes)
+        found = _read(f"{WHO}, {file.name}", file, _blendshapes)
     if isinstance(found, Pca):
         moved = numbers(who, "the expressions' mean", found.mean, (rows,))
         basis = _identity(who, "the expressions' basis", found, rows, keep)

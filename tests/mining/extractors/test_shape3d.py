@@ -8,12 +8,13 @@ import pytest
 from mining.extractors.base import NO_POSE, NOT_MEASURED, OK, Measurement, measure
 from mining.extractors.dlib68 import Dlib68
 from mining.extractors.geometry import POSE
+from mining.extractors.models import UNKNOWN
 from mining.extractors.shape3d import Shape3d, landmarks_of
 from mining.generators.head import HeadGenerator
 from mining.generators.head.parameters import NAMES
 from mining.shape3d.readers.bfm import read_bfm
 from mining.shape3d.readers.head import EXPRESSION, read_head
-from schemas.errors import InputError, RunError
+from schemas.errors import InputError
 from tests.mining.shape3d import made_models
 from tests.mining.shape3d.planted import Planted, planted
 
@@ -83,7 +84,7 @@ def test_the_68_of_a_source_with_more_points_are_read(rng):
     source = Landmarks(more, "mediapipe")
     found = measure([source, Shape3d(source="mediapipe")], IMAGES)["shape3d"]  # type: ignore[list-item]
     assert found.status == (OK,) * 4
-    with pytest.raises(RunError, match="'mediapipe' has no column landmarks_68 or landmarks"):
+    with pytest.raises(InputError, match="'mediapipe' has no column landmarks_68 or landmarks"):
         landmarks_of("mediapipe", Measurement((OK,), {"landmarks": np.zeros((1, 478, 2))}))
 
 
@@ -108,8 +109,9 @@ def test_a_shape_model_from_a_file(rng, tmp_path):
     np.testing.assert_allclose(found.values["identity"], truth.identity, atol=0.2)
     assert "expression" not in found.values  # there is none
     extractor = Shape3d(**options)
-    assert [model.name for model in extractor.models] == ["model.mat"]
+    assert [model.name for model in extractor.models] == ["model.mat", "landmarks.json"]
     assert extractor.licence == extractor.models[0].licence == shape.licence
+    assert extractor.models[1].licence == UNKNOWN
     assert extractor.fingerprint() != Shape3d().fingerprint()
 
 
@@ -132,6 +134,7 @@ def test_the_fingerprint_tells_what_decides_the_numbers():
         {"focal": None},
         {"regularisation": 2.0},
         {"noise": 1.0},
+        {"name": "mesh3d"},
     )
     prints = [Shape3d(**options).fingerprint() for options in changes]
     assert len(set(prints)) == len(changes)
@@ -151,6 +154,34 @@ def test_options_that_do_not_go_together_are_refused(tmp_path):
         Shape3d(focal=0.0)
     with pytest.raises(InputError, match="no option 'landmarks'"):
         Shape3d(reader={"landmarks": "points.json"})
+    with pytest.raises(InputError, match="and no sha256, or a file"):
+        Shape3d(sha256="0" * 64)
+    with pytest.raises(InputError, match="identities 1025 came"):
+        Shape3d(identities=1025)
+    for name in ("", "Shape", "3d", "a-b", "a" * 65, "a\n"):
+        with pytest.raises(InputError, match="expected a letter, then letters"):
+            Shape3d(name=name)
+
+
+def test_two_stand_in_one_dataset(rng):
+    truth = faces(rng)
+    source = Landmarks(Measurement((OK,) * 4, {"landmarks": truth.points}), "mediapipe")
+    first, second = Shape3d(), Shape3d(source="mediapipe", name="mesh3d")
+    assert (first.name, second.name) == ("shape3d", "mesh3d")
+    assert second.reads == {"mediapipe": ("landmarks_68", "landmarks")}
+    assert measure([source, second], IMAGES)["mesh3d"].status == (OK,) * 4  # type: ignore[list-item]
+
+
+def test_a_fit_that_does_not_settle_is_no_pose_and_says_so(rng):
+    """A noise far below the landmarks' own asks for more steps than there are."""
+    points = planted(rng, read_head().landmarks(), 200, noise=10.0).points
+    measurement = Measurement((OK,) * 200, {"landmarks": points})
+    found = Shape3d(noise=0.5)(np.zeros((200, 8, 8, 3), np.uint8), {"dlib": measurement})
+    assert found.reasons and set(found.reasons.values()) == {"the fit did not settle in 6 steps"}
+    for row in found.reasons:
+        assert found.status[row] == NO_POSE and np.isnan(found.values["expression"][row]).all()
+    kept = [row for row, status in enumerate(found.status) if status == OK]
+    assert kept and not set(kept) & set(found.reasons)
 
 
 def test_heads_through_dlib():

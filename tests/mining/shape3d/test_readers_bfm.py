@@ -327,7 +327,7 @@ def test_other_files_are_refused(tmp_path, landmarks):
     path.write_bytes(b"<html>log in</html>")
     with pytest.raises(InputError, match="neither .mat .2009. nor .h5"):
         read_bfm(path, landmarks)
-    with pytest.raises(InputError, match="does not exist"):
+    with pytest.raises(InputError, match="none.mat: No such file"):
         read_bfm(tmp_path / "none.mat", landmarks)
 
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mining.shape3d.model import DEVIATIONS, FULL
 from mining.shape3d.readers.surrey import CHIN, INNER, OUTLINES, VERTICES, published, read_surrey
 from schemas.errors import InputError
 from tests.mining.shape3d.made_models import (
@@ -42,6 +43,7 @@ def test_every_version_of_eos_is_read(tmp_path, landmarks, version, kind):
     wanted = MODEL.components("expression")[: 0 if has == "none" else 3]
     assert np.allclose(found.expression, wanted, atol=CLOSE)
     assert found.expression_names == (MODEL.names if has == "blendshapes" else ())
+    assert found.expression_unit == (DEVIATIONS if has == "pca" else FULL)
     assert "non-commercial" in found.licence
 
 
@@ -123,6 +125,17 @@ def test_lying_files_are_refused(tmp_path, landmarks, at, layout, value, says):
         assert tracemalloc.get_traced_memory()[1] < 8 << 20
     finally:
         tracemalloc.stop()
+
+
+def test_no_end_of_named_landmarks_is_refused(tmp_path, landmarks):
+    data = sfm_bin(tmp_path / "m.bin", MODEL).read_bytes()
+    one = struct.pack("<?Q", False, 1) + struct.pack("<Q", 4) + b"chin"
+    assert data.count(one) == 1
+    many = struct.pack("<?Q", False, 5000) + bytes(12 * 5000)
+    at = data.index(one)
+    (tmp_path / "many.bin").write_bytes(data[:at] + many + data[at + len(one) + 4 :])
+    with pytest.raises(InputError, match="5,000 entries at byte"):
+        read_surrey(tmp_path / "many.bin", landmarks=landmarks)
 
 
 def test_files_of_another_length_are_refused(tmp_path, landmarks):
