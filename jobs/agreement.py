@@ -23,6 +23,7 @@ from jobs.agreement_columns import (
     read_columns,
     reference_of,
 )
+from jobs.agreement_notes import notes_on
 from jobs.report.agreement_charts import Scatter, scatter
 from mining.evaluation.agreement import AngleBin, Comparison, Series, compare, failures_by_angle
 from mining.evaluation.landmark_agreement import LandmarkComparison, compare_landmarks
@@ -133,7 +134,7 @@ def compare_backends(dataset: Dataset) -> tuple[Agreement, Pictures]:
         quantities=tuple(quantities),
         landmarks=_landmarks(dataset, columns),
         failures=failures_by_angle(columns.angle, columns.measured) if len(columns.angle) else (),
-        notes=_notes(dataset, reference, quantities, kin),
+        notes=notes_on(dataset, reference, quantities, kin),
     ), pictures
 
 
@@ -178,37 +179,6 @@ def _landmarks(dataset: Dataset, columns: Columns) -> tuple[LandmarkComparison, 
     )
 
 
-def _notes(
-    dataset: Dataset, reference: str, quantities: Sequence[Quantity], kin: Mapping[str, str]
-) -> tuple[str, ...]:
-    notes = []
-    done, shards = len(dataset.receipts), dataset.manifest.shards
-    if done < shards:
-        notes.append(f"Only {done:,} of {shards:,} shards are finished.")
-    if not quantities:
-        notes.append(
-            "Nothing to compare: no two backends, and no truth, tell of the same quantity."
-        )
-    elif all(len(set(one.read) - {reference}) < 2 for one in quantities):
-        notes.append(
-            "No two backends measure the same quantity, so there is nothing to compare between "
-            f"them; they are held against the {reference} alone."
-        )
-    if reference == CAMERA_SOURCE:
-        notes.append(
-            "The camera is what was asked of the generator. Faces may be turned otherwise: what "
-            "all backends miss alike may be the generator's fault."
-        )
-    for root in dict.fromkeys(kin.values()):
-        readers = [name for name, reads in kin.items() if reads == root and name != root]
-        if len(readers) > 1:
-            notes.append(
-                f"{' and '.join(readers)} read the landmarks of {root}: they fail together, and "
-                "that they agree is no independent evidence."
-            )
-    return tuple(notes)
-
-
 def document(found: Agreement) -> dict[str, Any]:
     """The findings as plain JSON; null where a number is not known."""
     return {"table": TABLE, "version": VERSION, **_plain(asdict(found))}
@@ -236,47 +206,57 @@ def read_advice(folder: str, dataset_id: str) -> tuple[Advice, ...]:
         ) from None
 
 
-def write(found: Agreement, page: str, folder: str) -> tuple[str, str]:
+def write(found: Agreement, page: str, folder: str, replace: bool = False) -> tuple[str, str]:
     """Write agreement.html and agreement.json into a folder or URL; their places.
 
     Those of an earlier run over the same dataset are replaced.
+
+    Args:
+        replace: those over other datasets too.
 
     Raises:
         ConflictError: files of these names are there that are something else's.
         StorageError: the folder cannot be written.
     """
     store = Store(folder)
-    check_target(store, found.dataset_id)
+    check_target(store, found.dataset_id, replace)
     text = json.dumps(document(found), indent=1, allow_nan=False, ensure_ascii=False)
     store.replace(PAGE, page.encode())
     store.replace(JSON, text.encode())
     return f"{folder}/{PAGE}", f"{folder}/{JSON}"
 
 
-def check_target(store: Store, dataset_id: str) -> None:
-    """Raise ConflictError where files of our names are not this dataset's agreement."""
+def check_target(store: Store, dataset_id: str, replace: bool = False) -> None:
+    """Raise ConflictError where files of our names are not this dataset's agreement.
+
+    Args:
+        replace: that of any dataset will do.
+    """
+    wanted = None if replace else dataset_id
     for name, mine in ((JSON, _is_our_json), (PAGE, _is_our_page)):
-        if store.exists(name) and not mine(store.read(name), dataset_id):
+        if store.exists(name) and not mine(store.read(name), wanted):
+            whose = "an agreement" if replace else f"the agreement of dataset {dataset_id}"
             raise ConflictError(
-                f"agreement: {store.path(name)} is not the agreement of dataset {dataset_id}; "
-                "choose another --out. Nothing was changed."
+                f"agreement: {store.path(name)} is not {whose}; move it away, or choose another "
+                "--out. Nothing was changed."
             )
 
 
-def _is_our_json(data: bytes, dataset_id: str) -> bool:
+def _is_our_json(data: bytes, dataset_id: str | None) -> bool:
+    """Whether it is the agreement of this dataset, or of any."""
     try:
         content = json.loads(data)
     except ValueError:
         return False
-    return (
-        isinstance(content, dict)
-        and content.get("table") == TABLE
-        and content.get("dataset_id") == dataset_id
-    )
+    if not isinstance(content, dict) or content.get("table") != TABLE:
+        return False
+    found = content.get("dataset_id")
+    return isinstance(found, str) if dataset_id is None else found == dataset_id
 
 
-def _is_our_page(data: bytes, dataset_id: str) -> bool:
-    return f'<meta name="generator" content="{MARK} {dataset_id}">'.encode() in data
+def _is_our_page(data: bytes, dataset_id: str | None) -> bool:
+    begins = f'<meta name="generator" content="{MARK} '
+    return (begins if dataset_id is None else f'{begins}{dataset_id}">').encode() in data
 
 
 def _plain(value: Any) -> Any:

@@ -117,7 +117,7 @@ def _write_agreement(dataset: Dataset, folder: str) -> None:
 
     found, pictures = compare_backends(dataset)
     if found.quantities:
-        write(found, render_agreement(found, pictures), folder)
+        write(found, render_agreement(found, pictures), folder, replace=True)
 
 
 def write_report(out: str) -> str:

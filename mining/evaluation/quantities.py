@@ -37,8 +37,11 @@ QUANTITIES: Mapping[str, tuple[Reading, ...]] = {
 PRIVATE = frozenset({"score", "confidence", "error", "residual"})
 # the truth's columns carry no unit; by the signs and units of `Truth`, these are angles
 TRUE_UNITS = {"yaw": "degrees", "pitch": "degrees", "roll": "degrees"}
-# backends that read the landmarks of another, unless their option `source` names one
-READS = {"geometry": "dlib", "shape3d": "dlib"}
+# backends that see faces through another, unless their option `source` names one
+READS = {"geometry": "dlib", "shape3d": "dlib", "deca": "dlib"}
+# of them, those that read the picture itself, where the other's landmarks say to crop it: a point
+# that is off moves their crop and not their numbers, but they fail and slip with it
+CROPPED = frozenset({"deca"})
 
 
 def readings(columns: Mapping[str, Iterable[str]]) -> dict[str, dict[str, Reading]]:

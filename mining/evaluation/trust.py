@@ -10,11 +10,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mining.evaluation.agreement import FEW, UNKNOWN, Estimate, Series, lead, pearson
+from mining.evaluation.trust_words import (
+    counted,
+    in_words,
+    led_by,
+    listed,
+    on_rows,
+    reference,
+    tie,
+    wider,
+    widest,
+    win,
+)
 
 NEGLIGIBLE = 0.005  # a lead in |correlation| with the truth that decides nothing
 CLOSE = 0.02  # as NEGLIGIBLE, for median agreement, which has no interval
 WEAK = 0.5  # |correlation| below which nobody is trusted
-MORE = 0.01  # share of rows by which another measures more, so that it is worth telling
+FAR_BELOW = 0.1  # of the most rows, under which a backend does not set on which rows all are judged
 
 
 @dataclass(frozen=True)
@@ -45,22 +57,29 @@ def trust_by_truth(quantity: str, measured: Sequence[Series], truth: Series) -> 
     images; where those are fewer than FEW, each on its own. Who trails the best by less than
     NEGLIGIBLE, or by less than the 95 % interval of that difference can tell, ties with it.
 
+    Whoever has fewer than FEW rows, or than FAR_BELOW of the most that one has who follows the
+    truth, is left out, lest a few rows decide for all; the reason holds each against the best on
+    the rows that both measured.
+
     Args:
         measured: the backends' series, (N,) each; at least one.
         truth: what they should say.
     """
     alone = {one.source: _with(one, truth) for one in measured}
-    usable = _usable(measured, truth, alone)
-    what = _reference(truth.source)
+    usable = _judged(measured, truth, alone)
+    what = reference(truth.source)
     if not usable:
         scores = tuple(Score(one.source, _coverage(one), UNKNOWN, np.nan) for one in measured)
         why = f"No backend measured three rows that differ, so none can be held against {what}."
         return Trust(quantity, truth.source, (), why, scores)
     inside, common = _on_common_rows(usable, truth)
     rows = int(inside.sum()) if common else 0
+    names = [one.source for one in usable]
+    left_out = [one for one in measured if one.source not in names and _rows(one, truth)]
+    on = on_rows(rows, names if left_out else None)
     strength = common or {one.source: abs(alone[one.source].value) for one in usable}
     usable.sort(key=lambda one: (-strength[one.source], -_coverage(one)))
-    judged = [one.source for one in usable]
+    judged = [one.source for one in usable]  # the best first
     scores = tuple(
         Score(one.source, _coverage(one), alone[one.source], common.get(one.source, np.nan))
         for one in [*usable, *(one for one in measured if one.source not in judged)]
@@ -72,14 +91,16 @@ def trust_by_truth(quantity: str, measured: Sequence[Series], truth: Series) -> 
     }
     tied = tuple(takewhile(lambda name: not _ahead(leads[name]), judged[1:]))
     if strength[best.source] < WEAK:
-        said = _strength(alone[best.source])
+        said = in_words(alone[best.source])
         why = f"None follows {what}: the best, {best.source}, has {said}."
+        why += _against(best, left_out, truth)
         return Trust(quantity, truth.source, (), why, scores)
     if tied:
-        why = _tie(best.source, tied, strength, leads, what, rows)
-        why += _widest(scores, len(tied) + 1)
+        why = tie(best.source, tied, strength, leads, what, on)
+        why += widest(scores, len(tied) + 1)
     else:
-        why = _win(scores, judged[1:], leads, what, rows)
+        why = win(scores, judged[1:], leads, what, on, alone=not left_out)
+    why += _against(best, left_out, truth)
     return Trust(quantity, truth.source, (best.source, *tied), why, scores)
 
 
@@ -123,13 +144,13 @@ def trust_by_agreement(
         return Trust(quantity, "agreement", (), why, scores)
     tied = tuple(name for name in usable if top - medians[name] < CLOSE)
     if len(usable) == 2:
-        why = f"{_list(usable)} agree with |r| {top:.3f}; two alone cannot say which is right."
+        why = f"{listed(usable)} agree with |r| {top:.3f}; two alone cannot say which is right."
     elif len(tied) > 1:
-        why = f"{_list(tied)} tie: the others agree with them alike, median |r| {top:.3f}."
+        why = f"{listed(tied)} tie: the others agree with them alike, median |r| {top:.3f}."
     else:
         second = f"{medians[usable[1]]:.3f} with {usable[1]}"
         why = f"The others agree with {usable[0]} most: median |r| {top:.3f}, {second}."
-    why += _widest(scores, len(tied)) if len(tied) > 1 else _wider(scores)
+    why += widest(scores, len(tied)) if len(tied) > 1 else wider(scores)
     roots = {kin.get(name, name) for name in usable}
     if len(roots) == 1:
         why += f" All read {roots.pop()}, so they may be wrong together."
@@ -142,14 +163,20 @@ def _with(one: Series, two: Series) -> Estimate:
     return pearson(x, y)
 
 
-def _usable(
+def _judged(
     measured: Sequence[Series], truth: Series, alone: Mapping[str, Estimate]
 ) -> list[Series]:
-    """Those with a correlation; where some have FEW rows or more, those alone."""
+    """Those that measured enough to be judged together."""
     usable = [one for one in measured if np.isfinite(alone[one.source].value)]
-    known = np.isfinite(truth.values)
-    enough = [one for one in usable if (known & np.isfinite(one.values)).sum() >= FEW]
-    return enough or usable
+    enough = [one for one in usable if _rows(one, truth) >= FEW] or usable
+    # one that measures everything and follows nothing must not make the others look small
+    follow = [one for one in enough if abs(alone[one.source].value) >= WEAK] or enough
+    most = max((_rows(one, truth) for one in follow), default=0)
+    return [one for one in enough if _rows(one, truth) >= FAR_BELOW * most]
+
+
+def _rows(one: Series, truth: Series) -> int:
+    return int((np.isfinite(one.values) & np.isfinite(truth.values)).sum())
 
 
 def _on_common_rows(
@@ -194,82 +221,24 @@ def _ahead(found: Estimate) -> bool:
     return found.low > 0 and found.value > NEGLIGIBLE
 
 
-def _reference(source: str) -> str:
-    return "the camera that was asked for" if source == "camera" else f"the {source}"
+def _against(best: Series, left_out: Sequence[Series], truth: Series) -> str:
+    """What is known of each that was not judged with the rest."""
+    return "".join(f" {one.source} is left out: {_pair(best, one, truth)}." for one in left_out)
 
 
-def _strength(found: Estimate) -> str:
-    """ "r 0.981 (0.979 to 0.983)", and whether the sign is turned round."""
-    interval = f" ({found.low:.3f} to {found.high:.3f})" if np.isfinite(found.low) else ""
-    return f"r {found.value:.3f}{interval}{', its sign turned round,' if found.value < 0 else ''}"
-
-
-def _win(
-    scores: Sequence[Score],
-    others: Sequence[str],
-    leads: Mapping[str, Estimate],
-    what: str,
-    rows: int,
-) -> str:
-    best, said = scores[0].source, _strength(scores[0].correlation)
-    if not others:
-        on = f"on {scores[0].coverage:.1%} of the rows"
-        return f"Only {best} measures it: {said} with {what}, {on}."
-    ahead = f"{_lead(leads[others[0]])} ahead of {others[0]}{_rows(rows)}"
-    return f"{best} has {said} with {what}, {ahead}.{_wider(scores)}"
-
-
-def _tie(
-    best: str,
-    tied: Sequence[str],
-    strength: Mapping[str, float],
-    leads: Mapping[str, Estimate],
-    what: str,
-    rows: int,
-) -> str:
-    numbers = _list([f"{strength[name]:.3f}" for name in (best, *tied)])
-    widest = max((leads[name] for name in tied), key=lambda found: np.nan_to_num(found.value))
-    return (
-        f"{_list([best, *tied])} tie: |r| {numbers} with {what}{_rows(rows)}; "
-        f"{best} leads by {_lead(widest)}, which decides nothing."
-    )
-
-
-def _lead(found: Estimate) -> str:
-    if not np.isfinite(found.low):
-        return "an unknown amount"
-    return f"{found.value:.3f} ({found.low:.3f} to {found.high:.3f})"
-
-
-def _rows(rows: int) -> str:
-    return f" on the {rows:,} rows that all measured" if rows else ", each on rows of its own"
-
-
-def _widest(scores: Sequence[Score], equals: int) -> str:
-    """Of the first so many, who measures more rows; else who of the rest measures more."""
-    most, *rest = sorted(scores[:equals], key=lambda score: -score.coverage)
-    if most.coverage - rest[0].coverage >= MORE:
-        return (
-            f" {most.source} measures more rows: {most.coverage:.1%} against "
-            f"{rest[0].coverage:.1%} of {rest[0].source}."
-        )
-    return _wider([most, *scores[equals:]], "They measure", "take that one where these fail.")
-
-
-def _wider(
-    scores: Sequence[Score],
-    measure: str = "It measures",
-    advice: str = "take that one where this one fails.",
-) -> str:
-    """What share of the rows the best measures, and who measures more if that is worth telling."""
-    best, *rest = scores
-    most = max(rest, key=lambda score: score.coverage, default=best)
-    said = f" {measure} {best.coverage:.1%} of the rows"
-    if most.coverage - best.coverage < MORE:
-        return f"{said}."
-    return f"{said}, {most.source} {most.coverage:.1%}: {advice}"
-
-
-def _list(names: Sequence[str]) -> str:
-    """a, b and c."""
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+def _pair(best: Series, one: Series, truth: Series) -> str:
+    shared = np.isfinite(best.values)
+    rows, both = _rows(one, truth), _rows(Series("", np.where(shared, one.values, np.nan)), truth)
+    found = lead(one.values, best.values, truth.values)
+    has = f"it has {counted(rows)}"
+    if both < FEW:
+        return f"{has}, of which {best.source} measured {both:,}, too few to judge by"
+    if not np.isfinite(found.value):
+        return f"{has}, on which it or {best.source} does not vary"
+    where = f"{has}; on the {both:,} that {best.source} measured too, it"
+    if _ahead(found):
+        return f"{where} is {led_by(found)} ahead"
+    behind = Estimate(-found.value, -found.high, -found.low)
+    if _ahead(behind):
+        return f"{where} is {led_by(behind)} behind"
+    return f"{where} cannot be told from {best.source}"

@@ -28,18 +28,18 @@ from mining.extractors.base import (
     Column,
     Measurement,
     check_images,
+    checked_name,
 )
 from mining.extractors.crop_net import CropNet
 from mining.extractors.crops import warped
-from mining.extractors.insight_parts import DETECTOR, PARTS, box_alignment, model_in
+from mining.extractors.insight_parts import DETECTOR, PARTS, box_alignment, fractions, model_in
 from mining.extractors.models import Model, licences
-from mining.extractors.onnx_session import PROVIDERS, Provider
+from mining.extractors.onnx_session import PROVIDERS, Provider, gpu_model
 from mining.extractors.scrfd import Scrfd
 from schemas.errors import InputError
 from schemas.registry import unknown
 
-VERSION = "1"
-WHO = "extractor 'insightface'"
+VERSION = "2"
 DETECTED = {
     "box": Column((4,), "fraction of the image", "left, top, right, bottom of the face"),
     "score": Column((), "1", "the detector's score, from its threshold to 1"),
@@ -57,8 +57,8 @@ class Found:
 
     status: list[str]  # N
     rows: NDArray[np.intp]  # (M,) the images with a face
-    points: Array  # (M, 5, 2) pixels
-    boxes: Array  # (M, 4) pixels; (0, 4) without a detector
+    points: Array  # (M, 5, 2) pixels, whole numbers at their middles
+    boxes: Array  # (M, 4) pixels, from their edges; (0, 4) without a detector
     told: Mapping[str, NDArray]  # values of the rows
 
 
@@ -79,12 +79,12 @@ class InsightFace:
             MediaPipe), by which faces are aligned instead of being looked for again; only for
             the embedding, since the other parts need the detector's box.
         provider: "cpu" or "cuda" (needs onnxruntime-gpu).
+        name: of the extractor and its columns, so that two may stand in one dataset.
 
     Raises:
         InputError: an option is out of range, or a file is missing or is another model.
     """
 
-    name = "insightface"
     fingerprint_tells_all = True
 
     def __init__(
@@ -95,37 +95,44 @@ class InsightFace:
         threshold: float = 0.5,
         source: str | None = None,
         provider: Provider = "cpu",
+        name: str = "insightface",
     ):
-        check_parts(parts, source)
+        self.name = checked_name(name)
+        who = f"extractor {name!r}"
+        check_parts(who, parts, source)
         if provider not in PROVIDERS:
-            raise InputError(f"{WHO}: provider {provider!r} came; expected cpu or cuda.")
+            raise InputError(f"{who}: provider {provider!r} came; expected cpu or cuda.")
         folder = Path(models).expanduser()
         self.needs: tuple[str, ...] = () if source is None else (source,)
-        self._parts = {name: PARTS[name] for name in PARTS if name in parts}
+        self.reads = {} if source is None else {source: ("landmarks",)}
+        self._who: str = who
+        self._provider: Provider = provider
+        self._parts = {kind: PARTS[kind] for kind in PARTS if kind in parts}
         self.models: tuple[Model, ...] = ()
         self._detector = None
         if source is None:
-            self.models = (model_in(WHO, folder, DETECTOR),)
-            self._detector = Scrfd(WHO, self.models[0], detect_size, float(threshold), provider)
+            self.models = (model_in(who, folder, DETECTOR),)
+            self._detector = Scrfd(who, self.models[0], detect_size, float(threshold), provider)
         self._nets: dict[str, CropNet] = {}
-        for name, part in self._parts.items():
-            model = model_in(WHO, folder, part.file)
+        for kind, part in self._parts.items():
+            model = model_in(who, folder, part.file)
             self.models += (model,)
-            self._nets[name] = CropNet(WHO, model, part.edge, part.width, part.half_range, provider)
+            self._nets[kind] = CropNet(who, model, part.edge, part.width, part.half_range, provider)
         self.licence = licences(self.models)
         detection = (detect_size, float(threshold)) if source is None else None
-        self._settings = (tuple(self._parts), detection, source, provider)
+        self._settings = (tuple(self._parts), detection, source, provider, name)
         self.columns = dict(DETECTED) if source is None else {}
         self.columns["landmarks_5"] = POINTS
         for part in self._parts.values():
             self.columns |= part.columns
 
     def fingerprint(self) -> str:
-        """SHA-256 over the code version, the runtime's version, the settings and the models."""
+        """SHA-256 over the versions of code and runtime, settings, models and the GPU's kind."""
         import onnxruntime
 
         parts = [VERSION, onnxruntime.__version__, repr(self._settings)]
         parts += [model.sha256 for model in self.models]
+        parts += gpu_model(self._who, self._provider)
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     def __call__(
@@ -156,7 +163,7 @@ class InsightFace:
                 for row, matrix in zip(found.rows, matrices, strict=True)
             ]
             batch = np.stack(crops) if crops else np.empty((0, *edges, 3), np.uint8)
-            measured |= part.read(WHO, self._nets[name](batch), matrices, size)
+            measured |= part.read(self._who, self._nets[name](batch), matrices, size)
         for name, value in measured.items():
             values[name][found.rows] = value
         return Measurement(tuple(found.status), values)
@@ -173,7 +180,7 @@ class InsightFace:
             "box": boxes / np.tile(size, 2),
             "score": np.array([faces.scores[k] for faces, k in picked]),
             "faces": np.array([len(faces) for faces, _ in picked], np.int32),
-            "landmarks_5": points / size,
+            "landmarks_5": fractions(points, size),
         }
         names = {0: NO_FACE, 1: OK}
         status = [names.get(len(faces), SEVERAL_FACES) for faces in every]
@@ -183,9 +190,11 @@ class InsightFace:
         """The faces whose landmarks the source has."""
         (source,) = self.needs
         if "landmarks" not in earlier[source].values:
-            raise InputError(f"{WHO}: {source!r} has no column 'landmarks'; name another source.")
+            raise InputError(
+                f"{self._who}: {source!r} has no column 'landmarks'; name another source."
+            )
         said = earlier[source]
-        points = arcface.five_points(WHO, said.values["landmarks"])
+        points = arcface.five_points(self._who, said.values["landmarks"])
         sound = np.isfinite(points).all(axis=(1, 2))
         sound &= np.ptp(np.where(np.isfinite(points), points, 0), axis=1).max(axis=1) > 0
         status = [
@@ -198,14 +207,14 @@ class InsightFace:
         return Found(status, rows, points[rows] * size - 0.5, np.empty((0, 4)), told)
 
 
-def check_parts(parts: tuple[str, ...], source: str | None) -> None:
+def check_parts(who: str, parts: tuple[str, ...], source: str | None) -> None:
     """Raise InputError unless all are known and the source serves them."""
     for part in parts:
         if part not in PARTS:
-            raise unknown(f"part of {WHO}", part, PARTS)
+            raise unknown(f"part of {who}", part, PARTS)
     if source is not None and set(parts) != {"embedding"}:
         raise InputError(
-            f"{WHO}: parts {', '.join(parts) or 'none'} and source {source!r} came; landmarks of "
+            f"{who}: parts {', '.join(parts) or 'none'} and source {source!r} came; landmarks of "
             "another extractor serve the embedding alone: set parts to [embedding], or leave out "
             "the source."
         )

@@ -101,9 +101,17 @@ def read_landmarks(name: str, count: int, axes: int, edge: int, file: str) -> Re
         crop = (points + 1) * (edge // 2)
         turn, shift = matrices[:, :, :2], matrices[:, None, :, 2]
         image = (crop - shift) @ np.linalg.inv(turn).transpose(0, 2, 1)
-        return {name: image / size}
+        return {name: fractions(image, size)}
 
     return read
+
+
+def fractions(points: Array, size: Array) -> Array:
+    """Points in pixels, whole numbers at their middles, as fractions of the image.
+
+    InsightFace cuts its crops with OpenCV's warpAffine, which counts so.
+    """
+    return (points + 0.5) / size
 
 
 def finite(who: str, file: str, raw: Array) -> Array:

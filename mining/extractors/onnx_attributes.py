@@ -40,7 +40,7 @@ from mining.extractors.onnx_description import (
     Output,
 )
 from mining.extractors.onnx_description_file import model_source, read_description
-from mining.extractors.onnx_session import Provider, open_session
+from mining.extractors.onnx_session import Provider, gpu_model, open_session
 from mining.extractors.onnx_signature import check_numbers, output_name, rowwise, signature
 from schemas.errors import InputError
 
@@ -96,12 +96,13 @@ class OnnxAttributes:
         }
 
     def fingerprint(self) -> str:
-        """SHA-256 over the code, the description, the model and the libraries behind them."""
+        """SHA-256 over the code, the description, the model, the libraries and the GPU."""
         import onnxruntime
         import torch
 
         parts = [VERSION, onnxruntime.__version__, torch.__version__, self._provider, self.name]
         parts += [self._about.content(), self._model.sha256]
+        parts += gpu_model(f"extractor {self.name!r}", self._provider)
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     def __call__(

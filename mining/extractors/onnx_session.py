@@ -66,6 +66,26 @@ def open_session(who: str, model: Model, provider: Provider = "cpu", threads: in
     return session
 
 
+def gpu_model(who: str, provider: str) -> tuple[str, ...]:
+    """What results depend on beside the files, for fingerprints: the GPU's model; () on a CPU.
+
+    Raises:
+        InputError: there is no GPU that torch can tell the model of.
+    """
+    if provider == "cpu":
+        return ()
+    import torch
+
+    from mining.generators.devices import device_model
+
+    if not torch.cuda.is_available():
+        raise InputError(
+            f"{who}: provider {provider!r} came, and torch {torch.__version__} sees no GPU whose "
+            "model to record; install a torch with CUDA, or leave it at cpu."
+        )
+    return (device_model(torch.device("cuda")),)
+
+
 def _no_provider(who: str, provider: str, there: Sequence[str]) -> InputError:
     return InputError(
         f"{who}: provider {provider!r} came, and this onnxruntime has {', '.join(there)}; "

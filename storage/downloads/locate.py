@@ -11,7 +11,7 @@ from schemas.errors import CorruptDataError, InputError
 from schemas.registry import unknown
 from storage.downloads.cache import cache_folder, checked_sha256, file_sha256
 from storage.downloads.fetch import FetchConfig, Report, fetch
-from storage.downloads.refusals import shown
+from storage.downloads.refusals import is_chain, shown
 
 
 @dataclass(frozen=True)
@@ -73,14 +73,14 @@ def locate(
     try:
         parts = urlsplit(url)
     except ValueError as error:
-        raise InputError(f"{config.what}: {source!r} is not a URL: {error}.") from None
-    if "://" in url and parts.scheme != "file":
+        raise InputError(f"{config.what}: {shown(source)} is not a URL: {error}.") from None
+    if "://" in url and (parts.scheme != "file" or is_chain(url)):
         wanted = sha256 or (entry.sha256 if entry else None)
         folder = cache_folder(cache) / "downloads"
         got = fetch(url, folder, wanted, report, replace(config, licence=licence))
         return Found(got.path, shown(url), got.sha256, licence, got.trusted)
     name = unquote(parts.path) if parts.scheme == "file" else url
-    path = _local(source, name, config.what, known)
+    path = _local(shown(source), name, config.what, known)
     wanted = None if sha256 is None else checked_sha256(sha256, config.what)
     if wanted is not None and (found := file_sha256(path)) != wanted:
         raise CorruptDataError(f"{config.what} {path} has the SHA-256 {found}; expected {wanted}.")

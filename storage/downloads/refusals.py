@@ -10,11 +10,25 @@ from schemas.remote import is_remote
 
 
 def shown(url: str) -> str:
-    """A URL without the secrets that it may hold: user, password, signature."""
+    """A URL, or a chain of them, without the secrets it may hold: user, password, signature."""
+    if is_chain(url):
+        return "::".join(_shown(part) for part in url.split("::"))
+    return _shown(url)
+
+
+def is_chain(url: str) -> bool:
+    """Whether fsspec would read several stores in it; "::" in [::1] or in a query is no chain."""
+    before = url.partition("://")[0] if "://" in url else ""
+    return "::" in before or re.search(r"::[A-Za-z][\w+.-]*://", url) is not None
+
+
+def _shown(url: str) -> str:
     if "://" not in url:
         return url
     try:
         parts = urlsplit(url)
+        # a password with a slash in it looks like a port that is no number
+        parts.port  # noqa: B018
     except ValueError:
         return "a URL that cannot be read"
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))

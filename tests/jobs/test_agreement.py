@@ -1,40 +1,18 @@
-"""`lode dataset agreement`: planted backends are told apart, and the page and files are whole."""
+"""Planted backends are told apart, and what is not independent is said."""
 
 from __future__ import annotations
 
-import html
-import json
-import re
-from datetime import datetime
-from html.parser import HTMLParser
-from pathlib import Path
-
 import numpy as np
 import pytest
-import typer
 from numpy.typing import NDArray
-from typer.testing import CliRunner, Result
 
-from jobs.agreement import (
-    Agreement,
-    Quantity,
-    compare_backends,
-    document,
-    read_advice,
-    write,
-)
-from jobs.cli_agreement import agreement, beside
+from jobs.agreement import compare_backends
 from jobs.report.agreement_page import render_agreement
-from jobs.report.data import DatasetFacts, ReportData
-from jobs.report.page import render_page
-from schemas.errors import ConflictError, CorruptDataError, InputError
+from schemas.errors import InputError
 from schemas.samples import Field
 from storage.dataset import Dataset
-from storage.files import Store
+from tests.jobs.planted_backends import ROWS, plant, quantity, run
 from tests.jobs.planted_dataset import Made, write_dataset
-
-HOSTILE = "</script><script>alert('x')</script>\"'><img src=x onerror=alert(1)>&{{7*7}}"
-ROWS = 1200
 
 
 @pytest.fixture
@@ -45,47 +23,7 @@ def yaw(rng) -> NDArray:
 
 @pytest.fixture
 def planted(tmp_path, rng, yaw) -> Dataset:
-    """Three backends of known quality and known failures, and the truth.
-
-    geometry: 3 degrees low, 4 degrees of noise, fails beyond 30; mediapipe: 1 degree of noise,
-    fails on the first 60 rows, its mouth turned round; shape3d: constant smile, no mouth.
-    """
-    rows, mouth = len(yaw), rng.uniform(0, 1, ROWS)
-    points = 0.5 + 0.1 * rng.standard_normal((rows, 68, 2))
-    points[:, 36], points[:, 45] = (0.4, 0.5), (0.6, 0.5)
-    turned = np.abs(yaw) <= 30
-    late = np.arange(rows) >= 60
-    degrees = {"yaw": "degrees"}
-    extractors = {
-        "dlib": Made(
-            {"landmarks": points + 0.006, "score": rng.random(rows)}, turned,
-            {"landmarks": "fraction of the image"}, licence="research only",
-        ),
-        "geometry": Made(
-            {"yaw": yaw - 3 + rng.normal(0, 4, rows),
-             "mouth_open": 30 * mouth + rng.normal(0, 3, rows)},
-            turned, {**degrees, "mouth_open": "mm"},
-        ),
-        "mediapipe": Made(
-            {"yaw": yaw + rng.normal(0, 1, rows), "jaw_open": 1 - mouth, "score": rng.random(rows),
-             "mouth_smile_left": mouth + 1, "mouth_smile_right": mouth + 3},
-            late, degrees,
-        ),
-        "shape3d": Made(
-            {"yaw": yaw + rng.normal(0, 9, rows), "smile": np.zeros(rows)}, None, degrees
-        ),
-    }  # fmt: skip
-    others = {
-        "truth_landmarks_2d": (
-            Field("truth_landmarks_2d", "float32", (68, 2), "fraction of the image"), points
-        )
-    }  # fmt: skip
-    truth = {"yaw": yaw, "mouth_open": mouth, "beard": rng.random(rows)}
-    return write_dataset(tmp_path / "run" / "dataset", extractors, ROWS, truth=truth, others=others)
-
-
-def quantity(found: Agreement, name: str) -> Quantity:
-    return next(one for one in found.quantities if one.name == name)
+    return plant(tmp_path, rng, yaw)
 
 
 def test_planted_backends_are_told_apart(planted, yaw):
@@ -132,168 +70,6 @@ def test_landmarks_and_failures_by_pose(planted, yaw):
     assert all(part.failed["shape3d"].value == 0 for part in found.failures)
     statuses = {made.name: made.statuses for made in found.backends}
     assert statuses["mediapipe"] == {"no_face": 60, "ok": ROWS - 60}
-
-
-class Reader(HTMLParser):
-    """What a browser would run or fetch, and tags left open."""
-
-    VOID = frozenset({"meta", "img", "input", "br", "link"})
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.fetched: list[str] = []
-        self.tags: list[str] = []
-        self.ids: list[str] = []
-        self.open: list[str] = []
-        self.handlers: list[str] = []
-        self.feed(page)
-        self.close()
-
-    def handle_starttag(self, tag, attrs):
-        values = dict(attrs)
-        self.tags.append(tag)
-        self.ids += [values["id"]] if values.get("id") else []
-        self.handlers += [name for name in values if name.startswith("on")]
-        self.fetched += [v for k, v in attrs if k in ("src", "href", "srcset", "xlink:href")]
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.handle_starttag(tag, attrs)
-        if tag not in self.VOID:
-            self.open.pop()
-
-    def handle_endtag(self, tag):
-        assert self.open and self.open[-1] == tag, f"</{tag}> closes {self.open[-3:]}"
-        self.open.pop()
-
-
-def test_the_page_is_whole_and_fetches_nothing(planted):
-    found, pictures = compare_backends(planted)
-    page = render_agreement(found, pictures)
-    read = Reader(page)
-    assert not read.open and not read.handlers and read.tags.count("script") == 1
-    assert len(read.ids) == len(set(read.ids))
-    assert all(link.startswith("#") and link[1:] in read.ids for link in read.fetched)
-    assert read.tags.count("svg") == len(pictures)
-    shown = page[: page.index("<script>")].replace('data-n="nan"', "")
-    assert not re.search(r"\bnan\b", shown)
-    assert page == render_agreement(*compare_backends(planted))
-    for one in found.quantities:
-        assert one.name in page
-
-
-def test_names_from_a_dataset_cannot_become_script(tmp_path, rng):
-    values = rng.standard_normal(50)
-    hostile = {HOSTILE: values}
-    extractors = {
-        name: Made(hostile, licence=HOSTILE, units={HOSTILE: HOSTILE}) for name in ("a", HOSTILE)
-    }
-    read = Reader(
-        render_agreement(*compare_backends(write_dataset(tmp_path / "d", extractors, 50)))
-    )
-    assert read.tags.count("script") == 1 and "img" not in read.tags and not read.handlers
-
-
-def test_the_main_report_tells_whom_to_trust(planted, tmp_path):
-    """Where an agreement of the same dataset lies beside it; else the section is left out."""
-    folder = str(tmp_path / "results")
-    assert read_advice(folder, planted.dataset_id) == ()
-    found, pictures = compare_backends(planted)
-    write(found, render_agreement(found, pictures), folder)
-    advice = read_advice(folder, planted.dataset_id)
-    assert [one.quantity for one in advice] == ["yaw", "mouth_open", "smile"]
-    assert advice[0].backends == ("mediapipe",)
-    assert read_advice(folder, "0" * 16) == ()
-    facts = DatasetFacts("d", "place", 0, {}, "head", "00", 256, {}, ())
-    data = ReportData("Run", datetime(2026, 1, 1), "{}", "0", facts)
-    read = Reader(render_page(data, advice))
-    assert "agreement" in read.ids and not read.open
-    assert all(link[1:] in read.ids for link in read.fetched)
-    assert advice[0].reason in html.unescape(render_page(data, advice))
-    assert "agreement" not in Reader(render_page(data)).ids
-    stored = (tmp_path / "results" / "agreement.json").read_text()
-    damaged = stored.replace('"basis"', '"bases"')
-    (tmp_path / "results" / "agreement.json").write_text(damaged)
-    with pytest.raises(CorruptDataError, match="is damaged"):
-        read_advice(folder, planted.dataset_id)
-
-
-app = typer.Typer()
-app.command()(agreement)
-
-
-def run(*words: object) -> Result:
-    return CliRunner().invoke(app, [str(word) for word in words])
-
-
-def test_the_command_prints_and_writes_beside_the_dataset(planted):
-    done = run(planted.url)
-    assert done.exit_code == 0, done.exception
-    results = Path(planted.url).parent / "results"
-    assert sorted(path.name for path in results.iterdir()) == ["agreement.html", "agreement.json"]
-    assert "mediapipe" in done.stdout and str(results / "agreement.html") in done.stdout
-    lines = done.stdout.splitlines()
-    assert next(line for line in lines if line.startswith("yaw ")).split()[1] == "mediapipe"
-    found, _ = compare_backends(planted)
-    stored = json.loads((results / "agreement.json").read_text())
-    assert stored == json.loads(json.dumps(document(found)))
-    assert stored["quantities"][0]["trust"]["backends"] == ["mediapipe"]
-    as_json = run(planted.url, "--output", "json")
-    assert json.loads(as_json.stdout) == stored
-    before = (results / "agreement.html").read_bytes()
-    assert run(planted.url).exit_code == 0  # again, over its own
-    assert (results / "agreement.html").read_bytes() == before
-
-
-def test_files_of_others_are_never_overwritten(planted, tmp_path):
-    for name, text in (("agreement.json", '{"mine": 1}'), ("agreement.html", "<p>mine</p>")):
-        folder = tmp_path / name
-        folder.mkdir()
-        (folder / name).write_text(text)
-        done = run(planted.url, "--out", folder)
-        assert isinstance(done.exception, ConflictError)
-        assert "Nothing was changed" in str(done.exception)
-        assert [path.name for path in folder.iterdir()] == [name]
-        assert (folder / name).read_text() == text
-    other = write_dataset(tmp_path / "other", {"a": Made({"x": np.arange(9.0)})}, 9)
-    assert run(planted.url, "--out", tmp_path / "out").exit_code == 0
-    done = run(other.url, "--out", tmp_path / "out")
-    assert isinstance(done.exception, ConflictError) and planted.dataset_id not in str(
-        done.exception
-    )
-
-
-@pytest.mark.parametrize(
-    ("words", "error", "text"),
-    [
-        (["nothing"], InputError, "holds no manifest.json"),
-        (["dataset", "--out", "file/results"], InputError, "cannot be written"),
-    ],
-)
-def test_a_mistake_is_one_line(tmp_path, monkeypatch, words, error, text):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "file").write_text("in the way")
-    write_dataset(tmp_path / "dataset", {"a": Made({"x": np.arange(9.0)})}, 9)
-    done = run(*words)
-    assert isinstance(done.exception, error) and text in str(done.exception)
-    assert "\n" not in str(done.exception)
-
-
-def test_beside_a_bucket_there_is_nothing():
-    assert beside("s3://bucket/run/dataset/") == "s3://bucket/run/results"
-    for url in ("s3://bucket", "/dataset"):
-        with pytest.raises(InputError, match="--out"):
-            beside(url)
-
-
-def test_datasets_and_results_may_lie_under_any_url(rng):
-    values = rng.standard_normal(20)
-    url = "memory://agreement/run/dataset"
-    write_dataset(url, {"a": Made({"x": values}), "b": Made({"x": -values})}, 20)
-    done = run(url)
-    assert done.exit_code == 0, done.exception
-    assert Store("memory://agreement/run/results").exists("agreement.html")
 
 
 def test_without_a_finished_shard_there_is_nothing_to_read(tmp_path):
@@ -348,26 +124,6 @@ def test_cameras_are_what_poses_are_held_against(tmp_path, rng, yaw):
     assert any("asked of the generator" in note for note in found.notes)
 
 
-@pytest.mark.parametrize("rows", [1, 2, 3])
-@pytest.mark.parametrize("kind", ["values", "nan", "constant", "no face"])
-def test_edges_are_pages_too(tmp_path, rows, kind):
-    values = np.arange(float(rows)) if kind in ("values", "no face") else np.full(rows, 7.0)
-    values = np.full(rows, np.nan) if kind == "nan" else values
-    status = np.zeros(rows, bool) if kind == "no face" else None
-    points = np.repeat(np.repeat(values[:, None, None], 68, 1), 2, 2)
-    columns = {"yaw": values, "landmarks": points}
-    units = {"landmarks": "fraction of the image", "yaw": "degrees"}
-    made = {name: Made(columns, status, units) for name in ("a", "b")}
-    truth = {"yaw": np.arange(float(rows))}
-    dataset = write_dataset(tmp_path / "dataset", made, rows, truth=truth, shard_size=2)
-    done = run(dataset.url)
-    assert done.exit_code == 0, done.exception
-    stored = json.loads((tmp_path / "results" / "agreement.json").read_text())
-    measured = 0 if kind in ("nan", "no face") else rows
-    assert stored["quantities"][0]["comparisons"][0]["rows"] == measured
-    assert not Reader((tmp_path / "results" / "agreement.html").read_text()).open
-
-
 def test_the_longest_extractor_owns_a_column(tmp_path, rng):
     """Columns of "a_b" are not those of "a", although they begin with its name."""
     x = rng.standard_normal(40)
@@ -387,3 +143,19 @@ def test_backends_that_read_the_same_landmarks_are_noted(tmp_path, rng):
     found, _ = compare_backends(write_dataset(tmp_path / "d", made, 40))
     assert any("read the landmarks of dlib" in note for note in found.notes)
     assert "may be wrong together" in quantity(found, "yaw").trust.reason
+
+
+def test_crops_are_told_from_landmarks(tmp_path, rng):
+    """DECA reads the picture itself, but where dlib's landmarks say to crop it."""
+    x = rng.standard_normal(40)
+    made = {name: Made({"yaw": x + 0.1 * k}) for k, name in enumerate(("geometry", "deca"))}
+    found, _ = compare_backends(write_dataset(tmp_path / "d", made, 40))
+    (note,) = (note for note in found.notes if "independent" in note)
+    assert note.startswith(
+        "geometry read the landmarks of dlib; deca sees faces cropped where dlib"
+    )
+    assert "may be wrong together" in quantity(found, "yaw").trust.reason
+    made["deca"].options = {"source": "mediapipe"}
+    found, _ = compare_backends(write_dataset(tmp_path / "e", made, 40))
+    assert not any("independent" in note for note in found.notes)
+    assert "may be wrong together" not in quantity(found, "yaw").trust.reason

@@ -5,88 +5,23 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import fsspec
-import numpy as np
 import pytest
 
 from schemas.errors import CorruptDataError, InputError, LodeError, StorageError
 from storage.downloads.fetch import FetchConfig, fetch, listening
-from storage.downloads.offline import VARIABLE, is_offline, offline
-from storage.downloads.refusals import may_pass, shown, told
+from tests.storage.ranged_site import CONTENT, ONCE, SHA256, Site, serve
 
 pytestmark = pytest.mark.timeout(120)
-CONTENT = np.random.default_rng(0).bytes(3_000_000)
-SHA256 = hashlib.sha256(CONTENT).hexdigest()
 OTHER = CONTENT[::-1]
-ONCE = FetchConfig(tries=1, pause=0.0)
 PATIENT = FetchConfig(tries=5, pause=0.01)  # more than any test cuts
-
-
-@dataclass
-class Site:
-    """What the server serves, how it misbehaves, and what it was asked."""
-
-    content: bytes = CONTENT
-    status: int = 200
-    ranges: bool = True
-    tagged: bool = True
-    sized: bool = True
-    cuts: list[int] = field(default_factory=list)  # bytes after which the next answers end
-    asked: list[str] = field(default_factory=list)  # ranges of GET requests
-    url: str = ""
-    after: bytes | None = None  # what stands there once the first answer has ended
 
 
 @pytest.fixture
 def site() -> Iterator[Site]:
-    served = Site()
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_HEAD(self):
-            self.answer(0)
-
-        def do_GET(self):
-            asked = self.headers.get("Range", "")
-            served.asked.append(asked)
-            start = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
-            body = self.answer(start if served.ranges else 0)
-            cut = served.cuts.pop(0) if served.cuts and served.status == 200 else None
-            if cut is not None:
-                body, self.close_connection = body[:cut], True
-            self.wfile.write(body)
-            self.close_connection = self.close_connection or not served.sized
-            if served.after is not None:
-                served.content, served.after = served.after, None
-
-        def answer(self, start: int) -> bytes:
-            body = served.content[start:] if served.status == 200 else b"no"
-            self.send_response(206 if start and served.status == 200 else served.status)
-            if served.sized:
-                self.send_header("Content-Length", str(len(body)))
-            if start:
-                last = len(served.content) - 1
-                self.send_header("Content-Range", f"bytes {start}-{last}/{last + 1}")
-            if served.tagged:
-                self.send_header("ETag", f'"{hashlib.md5(served.content).hexdigest()}"')
-            self.end_headers()
-            return body
-
-        def log_message(self, format, *args):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    served.url = f"http://127.0.0.1:{server.server_port}/some/model.pkl"
-    yield served
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serve() as served:
+        yield served
 
 
 def leftovers(folder) -> list[str]:
@@ -280,48 +215,3 @@ def test_other_stores(tmp_path):
         fetch("memory://models/b.pkl", tmp_path)
     with pytest.raises(InputError, match="is a folder"):
         fetch("memory://models", tmp_path)
-    with pytest.raises(InputError, match="cannot be opened: Protocol not known"):
-        fetch("nonsense://models/a.pkl", tmp_path)
-
-
-def test_secrets_in_a_redirection_are_not_shown():
-    error = ValueError("ftp://user:SECRET@host/file?key=SECRET and https://[::1")
-    assert not may_pass(error)
-    message = str(told("http://host/file", error, "checkpoint"))
-    assert "ftp://host/file" in message and "SECRET" not in message
-
-
-def test_secrets_in_a_url_are_not_shown():
-    assert shown("https://me:pw@host/a/b.pkl?X-Amz-Signature=1#x") == "https://host/a/b.pkl"
-    assert shown("/a/b.pkl") == "/a/b.pkl"
-
-
-def test_what_is_fetched_is_said_first_with_its_licence(site, tmp_path, caplog):
-    fetch(site.url, tmp_path, SHA256, config=FetchConfig(what="extractor 'x'", licence="MIT"))
-    (said,) = caplog.messages
-    assert said == f"extractor 'x': {site.url} (licence: MIT) is fetched into {tmp_path}"
-    fetch(site.url, tmp_path, SHA256, config=ONCE)
-    assert len(caplog.messages) == 1  # what is here is not spoken of
-
-
-def test_offline_finds_what_is_here_and_fetches_nothing(site, tmp_path):
-    with offline(True), pytest.raises(InputError, match="nothing is fetched offline"):
-        fetch(site.url, tmp_path, SHA256, config=ONCE)
-    assert site.asked == []
-    fetch(site.url, tmp_path, SHA256, config=ONCE)
-    with offline(True):
-        assert fetch(site.url, tmp_path, SHA256, config=ONCE).path.read_bytes() == CONTENT
-
-
-def test_an_open_connection_is_refused_without_a_checksum(tmp_path):
-    with pytest.raises(InputError, match="is not encrypted.*expected https"):
-        fetch("http://example.org/a.onnx", tmp_path, config=ONCE)
-
-
-def test_offline_ends_where_it_began(monkeypatch):
-    monkeypatch.delenv(VARIABLE, raising=False)
-    with offline(True):
-        with offline(False):
-            assert is_offline()
-        assert is_offline()
-    assert not is_offline()

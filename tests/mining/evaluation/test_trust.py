@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mining.evaluation.agreement import Series
+from mining.evaluation.agreement import FEW, Series
 from mining.evaluation.trust import trust_by_agreement, trust_by_truth
 
 NAN = float("nan")
@@ -93,8 +93,69 @@ def test_one_that_measured_next_to_nothing_does_not_decide_for_all(rng, yaw):
     few = Series("few", np.where(np.arange(ROWS) < 4, yaw, NAN))
     backends = [few, seen(rng, "good", yaw, 1), seen(rng, "fair", yaw, 5)]
     found = trust_by_truth("yaw", backends, truth(yaw))
-    assert found.backends == ("good",) and "3,000 rows that all measured" in found.reason
+    assert found.backends == ("good",)
+    assert "ahead of fair on the 3,000 rows that good and fair measured" in found.reason
+    assert "few is left out: it has 4 rows, of which good measured 4, too few" in found.reason
     assert [score.source for score in found.scores] == ["good", "fair", "few"]
+
+
+@pytest.mark.parametrize("rows", [29, 30, 31, 299])
+def test_one_with_few_rows_changes_nothing_for_the_others(rng, yaw, rows):
+    """FEW is 30, and 300 are the tenth of 3,000 from which on it counts."""
+    best, fair = seen(rng, "best", yaw, 4), seen(rng, "fair", yaw, 8)
+    few = seen(rng, "few", yaw, 5, slice(rows, None))
+    without = trust_by_truth("yaw", [best, fair], truth(yaw))
+    found = trust_by_truth("yaw", [best, fair, few], truth(yaw))
+    assert found.backends == without.backends == ("best",)
+    kept = without.reason.replace("all measured", "best and fair measured")
+    assert found.reason.startswith(kept)
+    told = found.reason.removeprefix(kept)
+    if rows < FEW:
+        has = f"it has {rows} rows, of which best measured {rows}, too few to judge by."
+        assert told == f" few is left out: {has}"
+    else:
+        assert told.startswith(f" few is left out: it has {rows} rows; on the {rows} that best")
+
+
+def test_one_that_measured_a_tenth_is_judged_with_the_rest(rng, yaw):
+    backends = [seen(rng, "best", yaw, 1), seen(rng, "tenth", yaw, 9, slice(300, None))]
+    found = trust_by_truth("yaw", backends, truth(yaw))
+    assert "ahead of tenth on the 300 rows that all measured" in found.reason
+
+
+def test_one_alone_beside_one_with_few_rows_is_not_said_to_be_alone(rng, yaw):
+    backends = [seen(rng, "a", yaw, 1), seen(rng, "b", yaw, 5, slice(29, None))]
+    found = trust_by_truth("yaw", backends, truth(yaw))
+    assert found.backends == ("a",) and "Only" not in found.reason
+    assert "on 100.0% of the rows. b is left out" in found.reason
+    nothing = Series("b", np.full(ROWS, NAN))
+    alone = trust_by_truth("yaw", [backends[0], nothing], truth(yaw)).reason
+    assert alone.startswith("Only a measures it") and "left out" not in alone
+
+
+@pytest.mark.parametrize(
+    ("noise", "said"),
+    [(1, "ahead"), (40, "behind"), (9, "cannot be told from wide")],
+)
+def test_one_left_out_is_held_against_the_best_on_the_rows_of_both(rng, yaw, noise, said):
+    backends = [seen(rng, "wide", yaw, 9), seen(rng, "narrow", yaw, noise, slice(200, None))]
+    found = trust_by_truth("yaw", backends, truth(yaw))
+    assert found.backends == ("wide",)
+    assert "narrow is left out: it has 200 rows; on the 200 that wide measured too" in found.reason
+    assert found.reason.endswith((f"{said}.", f") {said}."))
+
+
+def test_one_that_measures_all_and_follows_nothing_leaves_nobody_out(rng, yaw):
+    backends = [Series("noise", rng.standard_normal(ROWS)), seen(rng, "a", yaw, 1, slice(99, None))]
+    found = trust_by_truth("yaw", backends, truth(yaw))
+    assert found.backends == ("a",) and "99 rows that all measured" in found.reason
+
+
+def test_a_constant_is_left_out_and_not_called_missing(rng, yaw):
+    backends = [seen(rng, "a", yaw, 1), Series("still", np.zeros(ROWS))]
+    found = trust_by_truth("yaw", backends, truth(yaw))
+    assert found.backends == ("a",)
+    assert "still is left out: it has 3,000 rows, on which it or a does not vary" in found.reason
 
 
 @pytest.mark.parametrize("values", [np.full(ROWS, NAN), np.zeros(ROWS)], ids=["nan", "constant"])

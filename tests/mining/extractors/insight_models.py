@@ -100,7 +100,7 @@ def scrfd(batch: bool = False, size: int | None = None) -> onnx.ModelProto:
 def _level(g: Graph, mask: str, stride: int, level: int, batch: bool) -> None:
     """Scores, sides and shifts of one stride, all in strides."""
     half = 4 * stride
-    ramp = np.arange(-half, half) + 0.5
+    ramp = np.arange(-half, half)  # points are counted from the middles of pixels
     window = np.zeros((15, 1, 2 * half, 2 * half))
     window[0::3], window[1::3, 0], window[2::3, 0] = 1, ramp, ramp[:, None]
     sums = g.add(
@@ -116,6 +116,8 @@ def _level(g: Graph, mask: str, stride: int, level: int, batch: bool) -> None:
     moments = g.add("Gather", sums, g.ints(*[k for k in range(15) if k % 3]), axis=1)
     shifts = g.add("Div", moments, g.add("Add", twice, g.constant(1e-6)))  # (N, 10, h, w) pixels
 
+    edge = g.constant(0.5)  # from the middle of a pixel to its edges, from which boxes are counted
+
     def pick(*channels: int) -> str:
         return g.add("Gather", shifts, g.ints(*channels), axis=1)
 
@@ -128,8 +130,13 @@ def _level(g: Graph, mask: str, stride: int, level: int, batch: bool) -> None:
         g.add("Greater", ratio, g.constant(0.35)),
         g.add("Less", ratio, g.constant(1.5)),
     )
+    # a dot that the window cuts has its centroid near the window's edge
+    dot = g.add("Mul", g.add("Sqrt", eyes), g.constant(1.3 * DOT))
+    farthest = g.add("ReduceMax", g.add("Abs", shifts), axes=[1], keepdims=1)
+    inside = g.add("Less", g.add("Add", farthest, dot), g.constant(half))
+    whole = g.add("And", whole, inside)
     whole = g.add("ReduceMin", g.add("Cast", whole, to=TensorProto.FLOAT), axes=[1], keepdims=1)
-    nose = g.add("ReduceMax", g.add("Abs", pick(4, 5)), axes=[1], keepdims=1)
+    nose = g.add("ReduceMax", g.add("Abs", g.add("Add", pick(4, 5), edge)), axes=[1], keepdims=1)
     near = g.add("Sub", g.constant(0.95), g.add("Mul", nose, g.constant(0.6 / stride)))
     score = g.add("Relu", g.add("Mul", near, whole))
     x, y = pick(*range(0, 10, 2)), pick(*range(1, 10, 2))
@@ -138,8 +145,8 @@ def _level(g: Graph, mask: str, stride: int, level: int, batch: bool) -> None:
     more = [
         g.add("Mul", g.add("Sub", b, a), g.constant(MARGIN)) for a, b in zip(low, high, strict=True)
     ]
-    sides = [g.add("Sub", m, a) for m, a in zip(more, low, strict=True)]
-    sides += [g.add("Add", m, b) for m, b in zip(more, high, strict=True)]
+    sides = [g.add("Sub", g.add("Sub", m, a), edge) for m, a in zip(more, low, strict=True)]
+    sides += [g.add("Add", g.add("Add", m, b), edge) for m, b in zip(more, high, strict=True)]
     side = g.add("Concat", *sides, axis=1)
     worse = g.add("Mul", score, g.constant(0.9))  # the second anchor
     _rows(g, g.add("Concat", score, worse, axis=1), 1, SCORES[level], batch)

@@ -58,10 +58,10 @@ def ours(folder):
 
 
 def theirs(detector, image):
-    """Boxes, scores and points of the package, in fractions of the image."""
+    """Boxes, scores and points of the package, in fractions of the image from its edges."""
     found, points = detector.detect(np.ascontiguousarray(image[..., ::-1]))
     size = np.array(image.shape[1::-1])
-    return found[:, :4] / np.tile(size, 2), found[:, 4], points / size
+    return found[:, :4] / np.tile(size, 2), found[:, 4], (points + 0.5) / size
 
 
 def test_the_detector_finds_the_same_boxes_scores_and_points(detector, ours):
@@ -89,7 +89,7 @@ def face_of(package, values, row):
     """A face as the package keeps it."""
     from insightface.app.common import Face
 
-    return Face(bbox=values["box"][row] * 256, kps=values["landmarks_5"][row] * 256)
+    return Face(bbox=values["box"][row] * 256, kps=values["landmarks_5"][row] * 256 - 0.5)
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")  # scikit-image, of how the package calls it
@@ -111,7 +111,7 @@ def test_landmarks_are_the_same(package, folder, ours, file, column):
     net = package.model_zoo.Landmark(str(folder / f"{file}.onnx"))
     for row, image in enumerate(images):
         points = net.get(np.ascontiguousarray(image[..., ::-1]), face_of(package, values, row))
-        np.testing.assert_allclose(values[column][row] * 256, points[:, :2], atol=0.01)
+        np.testing.assert_allclose(values[column][row] * 256 - 0.5, points[:, :2], atol=0.01)
 
 
 def test_gender_and_age_are_the_same(package, folder, ours):

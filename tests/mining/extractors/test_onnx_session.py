@@ -14,7 +14,7 @@ import onnx
 import onnxruntime
 
 from mining.extractors.models import Model, find_model
-from mining.extractors.onnx_session import open_session
+from mining.extractors.onnx_session import gpu_model, open_session
 from schemas.errors import InputError
 
 pytestmark = pytest.mark.needs("onnx")
@@ -135,3 +135,20 @@ def test_a_file_that_is_gone_is_told(tmp_path):
 def test_a_provider_that_is_not_there_is_told(tmp_path):
     with pytest.raises(InputError, match="'cuda' came, .* CPUExecutionProvider; install"):
         open_session("extractor 'x'", stored(tmp_path, double()), "cuda")
+
+
+def test_the_gpu_is_told_where_there_is_one():
+    import subprocess
+    import sys
+
+    import torch
+
+    assert gpu_model("x", "cpu") == ()
+    light = "import sys; from mining.extractors.onnx_session import gpu_model; "
+    light += "gpu_model('x', 'cpu'); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", light]).returncode == 0
+    if torch.cuda.is_available():
+        assert gpu_model("x", "cuda") == (torch.cuda.get_device_name(0),)
+    else:
+        with pytest.raises(InputError, match="x: provider 'cuda' came, .* sees no GPU"):
+            gpu_model("x", "cuda")
