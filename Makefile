@@ -12,7 +12,7 @@ ARGS ?=
 # as a variable, the pins reach the isolated environment in which pip builds this package too
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 
-EXTRAS := mediapipe insightface onnx clip bfm
+EXTRAS := mediapipe insightface mediapipe+insightface onnx clip bfm
 
 .PHONY: demo test slow faults lint bench extras clean
 

@@ -23,7 +23,7 @@ from mining.evaluation.rescoring import (
 )
 from mining.extractors.base import Extractor
 from mining.extractors.registry import EXTRACTORS, make_extractors, unmarked
-from mining.generators.base import Floats
+from mining.generators.base import Floats, Generator
 from mining.generators.registry import make_generator
 from mining.latents import shard_latents
 from mining.methods.base import Direction
@@ -67,6 +67,7 @@ class Evaluator:
         if settings.descriptor:
             turn_on(options, DESCRIPTOR)
         self._extractors = make_extractors(options)
+        check_same(manifest, self._generator, self._extractors, settings.descriptor)
         self._settings = settings
         self._config = replace(
             rescoring_config(settings, descriptor_of(self._extractors)),
@@ -105,6 +106,24 @@ class Evaluator:
 
     def _measured(self, w_plus: Floats, condition: Floats | None) -> Bases:
         return measure_bases(self._generator, self._extractors, w_plus, self._config, condition)
+
+
+def check_same(
+    manifest: Manifest, generator: Generator, extractors: Sequence[Extractor], descriptor: bool
+) -> None:
+    """Refuse to measure by other means than the dataset was, such as on a GPU instead of a CPU.
+
+    Raises:
+        RunError: a fingerprint differs, and not by the descriptor that is turned on here.
+    """
+    pairs = [(manifest.generator, generator), *zip(manifest.extractors, extractors, strict=True)]
+    for about, made in pairs:
+        own = DESCRIPTOR in getattr(made, "columns", ()) and descriptor
+        if about["fingerprint"] != made.fingerprint() and not own:
+            raise RunError(
+                f"evaluating: {about['name']!r} would run here in another way than for the "
+                "dataset; give its option device a device that both have, such as cpu."
+            )
 
 
 def turn_on(options: dict[str, dict[str, Any]], option: str) -> None:

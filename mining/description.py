@@ -5,7 +5,7 @@ The two may be described on machines apart, each where its GPU is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +42,8 @@ def describe(settings: RunSettings) -> Manifest:
 
 def manifest_of(settings: RunSettings, generator: Described, extractors: Described) -> Manifest:
     """The manifest from what both stages said."""
+    fields = [*generator.fields, *extractors.fields]
+    _check_columns(fields)
     here = {**generator.here, **extractors.here}
     content = {
         "format": FORMAT,
@@ -49,7 +51,7 @@ def manifest_of(settings: RunSettings, generator: Described, extractors: Describ
         "generator": generator.about,
         "extractors": extractors.about,
         **({HERE: here} if here else {}),
-        "fields": [field.to_json() for field in (*generator.fields, *extractors.fields)],
+        "fields": [field.to_json() for field in fields],
         "made_with": dict(made_with()),
     }
     return Manifest(content)
@@ -109,6 +111,18 @@ def describe_extractors(settings: RunSettings) -> Described:
         every.append(about)
         fields += extractor_fields(extractor)
     return Described(every, {"extractors": here} if here else {}, fields)
+
+
+def _check_columns(fields: Sequence[Field]) -> None:
+    """Refuse two columns of one name, of which a shard would keep the last."""
+    seen: set[str] = set()
+    for field in fields:
+        if field.name in seen:
+            raise InputError(
+                f"column {field.name!r} stands twice in the dataset; give the extractor that fills "
+                "it another name."
+            )
+        seen.add(field.name)
 
 
 def _identity(dataset: DatasetSettings) -> dict[str, Any]:

@@ -59,10 +59,17 @@ def _parted(
                 raise InputError(f"arguments: {word} needs a value.")
             value = queue.pop(0)
         inner = parse_yaml(value, f"arguments: --{key} {reprlib.repr(value)}")
-        for part in reversed(key[len(owner) + 1 :].split(".")):
+        for part in reversed(_parts(key[len(owner) + 1 :])):
             inner = {part: inner}
         joined[owner] = _merged(joined.get(owner, {}), inner)
     return result, joined
+
+
+def _parts(key: str) -> list[str]:
+    """The names in a dotted key; dots before a colon belong to "package.module:Class"."""
+    module, colon, rest = key.rpartition(":")
+    first, *others = rest.split(".")
+    return [f"{module}{colon}{first}", *others]
 
 
 def _merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:

@@ -97,7 +97,10 @@ class Manifest:
         return {**told, "options": {**before, **options}}
 
     def movable(self) -> list[str]:
-        """The settings that name files or places, and may differ from run to run."""
+        """The settings that name files or places, and may differ from run to run.
+
+        A known name such as "face_landmarker" is found wherever the run is.
+        """
         parts = {f"extractors.{load}": told for load, told in self._here("extractors").items()}
         if told := self._here("generator"):
             parts["generator.options"] = told
@@ -105,7 +108,7 @@ class Manifest:
             f"{part}.{name}"
             for part, told in parts.items()
             for name, value in told["options"].items()
-            if isinstance(value, str) and name != "sha256"
+            if isinstance(value, str) and any(mark in value for mark in "/.~")
         ]
 
     def _here(self, part: str) -> Mapping[str, Any]:

@@ -176,7 +176,8 @@ def resized(images: NDArray[np.uint8], size: tuple[int, int], way: Way) -> NDArr
 
         made = np.empty((len(images), size[1], size[0], images.shape[-1]), np.uint8)
         for image, place in zip(images, made, strict=True):  # one by one stays in the cache
-            pixels = torch.from_numpy(np.require(image, requirements="CW")).permute(2, 0, 1)[None]
+            whole = np.require(image, requirements=["C", "W"])  # as torch wants it
+            pixels = torch.from_numpy(whole).permute(2, 0, 1)[None]
             shrunk = functional.interpolate(pixels, (size[1], size[0]), mode=way, antialias=True)
             place[:] = shrunk[0].permute(1, 2, 0).numpy()
         return made

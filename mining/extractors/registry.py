@@ -22,6 +22,9 @@ EXTRACTORS: Registry = {
 }
 
 
+RESERVED = ("sample", "w", "truth", "camera")  # sample_id, w_plus, truth_..., camera_yaw ...
+
+
 def make_extractors(settings: Mapping[str, Mapping[str, Any]]) -> list[Extractor]:
     """Load the named extractors with their settings, in the order given.
 
@@ -42,6 +45,11 @@ def make_extractors(settings: Mapping[str, Mapping[str, Any]]) -> list[Extractor
             raise InputError(
                 f"extractor {name!r} needs {', '.join(sorted(missing))} before it; "
                 f"came: {', '.join(settings)}."
+            )
+        if extractor.name in RESERVED:
+            raise InputError(
+                f"extractor {name!r} has the name {extractor.name!r}, which begins columns of the "
+                "dataset itself; give it another."
             )
         own = f"{extractor.name}_"
         for earlier in made:

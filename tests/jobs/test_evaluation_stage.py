@@ -12,6 +12,7 @@ from jobs.mining_stage import check_mining
 from jobs.publish import attribute_pairs
 from mining.description import describe
 from mining.methods.base import Direction
+from schemas.errors import RunError
 from schemas.settings import EvaluationSettings, RunSettings
 from tests.examples.noise import DIM, LAYERS
 from tests.examples.posed import PosedPoints
@@ -50,11 +51,14 @@ def test_an_evaluator_without_a_gpu_of_its_own_sees_none(monkeypatch):
             "extractors": {READER: {}},
         }
     )
-    content = describe(settings).content
     for gpus, seen in ((0.0, ""), (0.5, "0"), (None, "0")):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", seen)
+        content = describe(settings).content
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
         Evaluator(content, settings.evaluation, gpus)
         assert os.environ["CUDA_VISIBLE_DEVICES"] == seen
+    with pytest.raises(RunError, match="'gpu_model' would run here in another way"):
+        Evaluator(content, settings.evaluation, 0.0)
 
 
 def test_the_cameras_angles_are_attributes_where_they_are_asked_for():

@@ -7,7 +7,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from mining.description import describe
+from mining.description import describe, describe_extractors, manifest_of
 from mining.generators.base import TrueFaces, Truth
 from mining.latents import shard_latents
 from mining.rendering import pack_images, unpack_images
@@ -196,3 +196,23 @@ def test_an_option_of_an_extractor_may_be_null(monkeypatch):
     manifest = describe(asked)
     assert manifest.extractors[0]["options"] == {"focal": None}
     Measurer(manifest)  # raises where it is another one
+
+
+@pytest.mark.parametrize("name", ["sample", "truth", "camera", "w"])
+def test_an_extractor_cannot_fill_the_datasets_own_columns(name, monkeypatch):
+    from tests.examples import points
+
+    class Own(points.PointsExtractor):
+        pass
+
+    Own.name = name
+    monkeypatch.setattr(points, "Own", Own, raising=False)
+    asked = settings().model_copy(update={"extractors": {"tests.examples.points:Own": {}}})
+    with pytest.raises(InputError, match="begins columns of the dataset itself"):
+        describe(asked)
+
+
+def test_two_columns_of_one_name_are_refused():
+    told = describe_extractors(settings())
+    with pytest.raises(InputError, match="stands twice in the dataset"):
+        manifest_of(settings(), told, told)

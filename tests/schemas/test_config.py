@@ -233,3 +233,14 @@ def test_offline_is_a_word_of_its_own(load):
     assert load("--offline").engine.offline
     assert load("--engine.offline", "true").engine.offline
     assert not load().engine.offline
+
+
+def test_options_of_a_class_of_ones_own_reach_it(load):
+    word = "--extractors.tests.examples.points:PointsExtractor.blind_every"
+    told = load(word, "5").extractors
+    assert told["tests.examples.points:PointsExtractor"] == {"blind_every": 5}
+
+
+def test_abbreviations_are_not_taken(load):
+    with pytest.raises(InputError, match="--off"):
+        load("--off")

@@ -124,6 +124,7 @@ def test_landmarks_of_dlib_bring_photographs_onto_the_template_of_arcface(people
 
 
 @pytest.mark.needs("mediapipe")
+@pytest.mark.weights("face_landmarker.task")
 def test_landmarks_of_mediapipe_and_dlib_give_the_same_five_points(people):
     model = Path(os.environ.get("LODE_MODELS", "")) / "face_landmarker.task"
     if not os.environ.get("LODE_MODELS") or not model.is_file():
@@ -149,7 +150,7 @@ def buffalo():
     return str(folder)
 
 
-@pytest.mark.weights
+@pytest.mark.weights("buffalo_l/det_10g.onnx")
 def test_insightface_counts_the_people(buffalo, group):
     from mining.extractors.insight_face import InsightFace
 
@@ -158,14 +159,14 @@ def test_insightface_counts_the_people(buffalo, group):
     assert found.values["faces"][0] == 6
 
 
-@pytest.mark.weights
+@pytest.mark.weights("buffalo_l/det_10g.onnx")
 def test_insightface_tells_people_apart(buffalo, people):
     from mining.extractors.insight_face import InsightFace
 
     check_people_are_told_apart(InsightFace(buffalo), "embedding", people)
 
 
-@pytest.mark.weights
+@pytest.mark.weights("buffalo_l/det_10g.onnx")
 def test_insightface_sees_the_same_face_through_the_landmarks_of_dlib(buffalo, people):
     from mining.extractors.base import measure
     from mining.extractors.dlib68 import Dlib68

@@ -20,7 +20,7 @@ from mining.extractors.mediapipe_face import MODELS, MediaPipeFace, _without_not
 from mining.generators.registry import make_generator
 from schemas.errors import CorruptDataError, InputError
 
-pytestmark = [pytest.mark.needs("mediapipe"), pytest.mark.weights]
+pytestmark = [pytest.mark.needs("mediapipe"), pytest.mark.weights("face_landmarker.task")]
 ROOT = Path(__file__).parents[3]
 HEADS = 40
 # left and right swap places in a mirror

@@ -16,7 +16,7 @@ from mining.extractors.dlib68 import Dlib68
 from mining.extractors.mediapipe_face import MediaPipeFace
 from mining.extractors.mediapipe_points import BLENDSHAPES
 
-pytestmark = [pytest.mark.needs("mediapipe"), pytest.mark.weights]
+pytestmark = [pytest.mark.needs("mediapipe"), pytest.mark.weights("face_landmarker.task")]
 SIZE = 512
 
 
