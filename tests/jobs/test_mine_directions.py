@@ -52,6 +52,7 @@ def test_it_finds_the_planted_directions(run):
         assert own.low - 0.1 <= 1.0 <= own.high + 0.1
 
 
+@pytest.mark.slow
 def test_a_rerun_publishes_nothing_twice(run, shared_tiny, environment):
     again = mine(shared_tiny, environment)
     assert again.returncode == 0, again.stderr
@@ -108,6 +109,7 @@ def test_shards_on_another_nodes_disk_are_missed(run, shared_tiny, environment):
         away.rename(receipts)
 
 
+@pytest.mark.slow
 def test_one_and_two_workers_agree(run, tiny, tmp_path, environment):
     out = str(tmp_path / "one")
     done = mine(tiny, environment, "--engine.workers", "1", "--out", out)

@@ -17,7 +17,7 @@ from tests.mining.generators.checkpoints.made_networks import (
     persistent,
 )
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
 ARGUMENTS = config(z_dim=16)
 
 
