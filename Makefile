@@ -1,5 +1,5 @@
 # make demo   mine a direction catalogue from the embedded head generator
-# make test   the test suite;  make slow: what takes minutes;  make lint: format, lint and types
+# make test   the test suite;  make slow: what takes minutes, but for the faults;  make lint: format, lint and types
 # make faults datasets whose drivers, workers and nodes are killed, for minutes
 # make extras the tests of each pip extra, in an environment that has it alone
 # make bench  every benchmark and one table of targets; ARGS=--quick for a first look
@@ -23,7 +23,7 @@ test: $(READY_DEV)
 	$(BIN)/python -m pytest $(ARGS)
 
 slow: $(READY_DEV)
-	$(BIN)/python -m pytest -m slow $(ARGS)
+	$(BIN)/python -m pytest -m slow --ignore=tests/faults $(ARGS)
 
 faults: $(READY_DEV)
 	$(BIN)/python -m pytest -m "not gpu" tests/faults $(ARGS)
