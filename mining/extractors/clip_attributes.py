@@ -80,6 +80,7 @@ class ClipAttributes:
 
         self.name = name
         self.needs = () if source is None else (source,)
+        self.reads = {each: ("box",) for each in self.needs}
         who, place = f"extractor {name!r}", pick_device(device)
         self._folder = read_folder(who, model, licence)
         self.models = (self._folder.weights,)

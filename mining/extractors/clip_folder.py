@@ -38,6 +38,7 @@ ACTIVATIONS = ("quick_gelu", "gelu", "gelu_new", "gelu_pytorch_tanh")
 # of the release, doi:10.48550/arXiv.2103.00020; a folder's preprocessor_config.json has its own
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
+DEFAULT_SIZE = 224  # pixels, transformers' own
 BICUBIC = 3  # as Pillow counts its filters
 
 
@@ -90,7 +91,7 @@ def read_folder(who: str, folder: str, licence: str | None = None) -> ClipFolder
     projection = _count(who, path, "projection_dim", config.get("projection_dim", 512), 8192)
     text = _settings(who, path, towers["text_config"], TEXT)
     vision = _settings(who, path, towers["vision_config"], VISION)
-    mean, std = _colours(who, path)
+    mean, std = _colours(who, path, vision.get("image_size", DEFAULT_SIZE))
     vocabulary, merges = _words(who, path)
     return ClipFolder(
         path,
@@ -106,11 +107,16 @@ def read_folder(who: str, folder: str, licence: str | None = None) -> ClipFolder
 
 
 def _folder(who: str, folder: str) -> Path:
-    path = Path(folder).expanduser()
-    if "://" in folder or not path.is_dir():
+    try:
+        path = Path(folder).expanduser()
+        there = "://" not in folder and path.is_dir()
+    except (OSError, RuntimeError) as error:  # too long, nobody's home
+        said = str(getattr(error, "strerror", None) or error).rstrip(".")
+        raise InputError(f"{who}: model {folder[:200]!r}: {said}.") from None
+    if not there:
         raise InputError(
-            f"{who}: model {folder!r} is no folder on this machine; expected one with config.json, "
-            f"{WEIGHTS} and the tokenizer's files. Nothing is downloaded."
+            f"{who}: model {folder[:200]!r} is no folder on this machine; expected one with "
+            f"config.json, {WEIGHTS} and the tokenizer's files. Nothing is downloaded."
         )
     if not (path / WEIGHTS).is_file():
         pickled = [name for name in PICKLES if (path / name).exists()]
@@ -195,7 +201,7 @@ def _positive(who: str, path: Path, key: str, value: Any) -> float:
     return number
 
 
-def _colours(who: str, path: Path) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _colours(who: str, path: Path, edge: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
     file = path / "preprocessor_config.json"
     if not file.is_file():
         return MEAN, STD
@@ -204,6 +210,7 @@ def _colours(who: str, path: Path) -> tuple[tuple[float, ...], tuple[float, ...]
         raise InputError(
             f"{who}: {file}: another resampling than bicubic ({BICUBIC}) is asked for."
         )
+    _check_steps(who, file, content, edge)
     found = []
     for key, known in (("image_mean", MEAN), ("image_std", STD)):
         value = content.get(key, known)
@@ -211,6 +218,24 @@ def _colours(who: str, path: Path) -> tuple[tuple[float, ...], tuple[float, ...]
             raise InputError(f"{who}: {file}: {key} {str(value)[:80]} came; expected 3 numbers.")
         found.append(tuple(_positive(who, file, key, number) for number in value))
     return found[0], found[1]
+
+
+def _check_steps(who: str, file: Path, content: Mapping[str, Any], edge: int) -> None:
+    """Refuse a preprocessing that is not CLIP's: shrink to the edge, crop, scale, normalise."""
+    wanted: dict[str, tuple[Any, ...]] = {
+        key: (True,) for key in ("do_resize", "do_center_crop", "do_rescale", "do_normalize")
+    }
+    wanted["rescale_factor"] = (1 / 255,)
+    wanted["size"] = (edge, {"shortest_edge": edge})
+    wanted["crop_size"] = (edge, {"height": edge, "width": edge})
+    for key, allowed in wanted.items():
+        came = content.get(key, allowed[0])
+        near = type(came) is float and math.isclose(came, 1 / 255, rel_tol=1e-6)
+        if came not in allowed and not (key == "rescale_factor" and near):
+            raise InputError(
+                f"{who}: {file}: {key} {str(came)[:80]} came; expected {allowed[0]}, as CLIP's "
+                "own preprocessing has it."
+            )
 
 
 def _words(who: str, path: Path) -> tuple[dict[str, int], tuple[tuple[str, str], ...]]:

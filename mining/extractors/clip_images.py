@@ -13,6 +13,7 @@ from mining.extractors.crops import resized
 from schemas.errors import InputError
 
 LEGACY_EOS = 2  # of files from before transformers 4.31: then the largest token ends a phrase
+FLOATS = ("F32", "F16", "BF16")  # as safetensors names them
 LOST = "position_ids"  # buffers that old files hold and new ones leave out
 
 
@@ -130,6 +131,12 @@ def load_model(who: str, folder: ClipFolder) -> Any:
             names = [name for name in file.keys() if not name.endswith(LOST)]
             _check_names(who, place, names, wanted)
             for name in names:
+                kind = file.get_slice(name).get_dtype()
+                if kind not in FLOATS:
+                    raise InputError(
+                        f"{who}: {place}: {name} has the type {kind}; expected one of "
+                        f"{', '.join(FLOATS)}."
+                    )
                 shape = tuple(file.get_slice(name).get_shape())
                 if shape != tuple(wanted[name].shape):
                     raise InputError(

@@ -14,14 +14,22 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mining.extractors.base import NO_POSE, NOT_MEASURED, OK, Column, Measurement, check_images
+from mining.extractors.base import (
+    FAILED,
+    NO_POSE,
+    NOT_MEASURED,
+    OK,
+    Column,
+    Measurement,
+    check_images,
+)
 from mining.extractors.crops import warped
 from mining.extractors.deca_weights import CODES, load_encoder
-from mining.extractors.geometry import POSE, euler_angles
+from mining.extractors.geometry import LANDMARKS, POSE, euler_angles
 from mining.extractors.models import find_model, licences
 from schemas.errors import InputError
 
-VERSION = "1"
+VERSION = "2"
 LICENCE = "DECA: Max Planck Society, non-commercial scientific research only"
 SIZE = 224  # pixels of a crop
 ROUND_LANDMARKS = 1.1  # DECA's square around 68 landmarks over their mean extent
@@ -45,6 +53,7 @@ class Deca:
         scale: edge of the crop over the face's; DECA uses 1.25.
         device: "auto", "cpu", "cuda" or "cuda:1".
         batch: crops that run together on CUDA.
+        sha256: that the weights' file must have.
     """
 
     name = "deca"
@@ -57,13 +66,15 @@ class Deca:
         scale: float = 1.25,
         device: str = "auto",
         batch: int = 32,
+        sha256: str | None = None,
     ):
         check_settings(crop, scale, batch)
         who = f"extractor {self.name!r}"
-        self._model = find_model(who, weights, licence=LICENCE)
+        self._model = find_model(who, weights, sha256=sha256, licence=LICENCE)
         self.models = (self._model,)
         self.licence = licences(self.models)
         self.needs = (source,)
+        self.reads = {source: LANDMARKS if crop == "landmarks" else ("box",)}
         from mining.generators.devices import device_model, pick_device
 
         self._device = pick_device(device)
@@ -104,6 +115,7 @@ class Deca:
             name: np.full((len(images), *column.shape), np.nan, np.float32)
             for name, column in self.columns.items()
         }
+        reasons: dict[int, str] = {}
         rows, crops = [], []
         for row in np.flatnonzero(measured):
             square = self._square(source, int(row), images.shape[1:3])
@@ -117,11 +129,11 @@ class Deca:
             codes = self._encode(np.stack(crops[start : start + self._batch]))
             for row, code in zip(chosen, codes, strict=True):
                 if not np.isfinite(code).all():
-                    status[row] = NO_POSE
+                    status[row], reasons[int(row)] = FAILED, "the encoder's output is not finite"
                     continue
                 for name, value in columns_of(code).items():
                     values[name][row] = value
-        return Measurement(tuple(status), values)
+        return Measurement(tuple(status), values, reasons)
 
     def _square(
         self, source: Measurement, row: int, shape: tuple[int, ...]
@@ -129,7 +141,8 @@ class Deca:
         """Middle and edge of one face's crop in pixels; None where there is no face to crop."""
         height, width = shape
         if self._crop == "landmarks":
-            points = np.asarray(source.values["landmarks"][row], np.float64)
+            found = [source.values[name] for name in LANDMARKS if name in source.values]
+            points = np.asarray(found[0][row] if found else [], np.float64)
             if points.shape != (68, 2):
                 raise InputError(
                     f"{self.name}: landmarks {points.shape} of {self.needs[0]!r} came; expected "

@@ -39,7 +39,11 @@ from mining.extractors.onnx_description import (
     Input,
     Output,
 )
-from mining.extractors.onnx_description_file import model_source, read_description
+from mining.extractors.onnx_description_file import (
+    model_source,
+    read_description,
+    refuse_unpinned,
+)
 from mining.extractors.onnx_session import Provider, gpu_model, open_session
 from mining.extractors.onnx_signature import check_numbers, output_name, rowwise, signature
 from schemas.errors import InputError
@@ -57,13 +61,15 @@ class OnnxAttributes:
 
     Args:
         description: path or URL of the YAML file.
-        model: path or URL of the ONNX file, in place of the description's; a checksum in the
-            description holds for it too.
+        model: path or URL of the ONNX file, in place of the description's.
+        sha256: of the ONNX file, in place of the description's; a URL needs one of them.
+        description_sha256: of the YAML file.
         provider: cpu or cuda.
         name: of the extractor and its columns, in place of the description's.
 
     Raises:
         InputError: the description does not fit, or the model does not do what it says.
+        CorruptDataError: a file has another checksum.
     """
 
     fingerprint_tells_all = True
@@ -74,15 +80,20 @@ class OnnxAttributes:
         model: str | None = None,
         provider: Provider = "cpu",
         name: str | None = None,
+        sha256: str | None = None,
+        description_sha256: str | None = None,
     ):
-        about = read_description("extractor 'onnx_attributes'", description)
+        about = read_description("extractor 'onnx_attributes'", description, description_sha256)
         self.name = checked_name(name) if name is not None else about.name
         who = f"extractor {self.name!r}"
         source = model or model_source(about, description, who)
-        self._model = find_model(who, source, sha256=about.sha256, licence=about.licence)
+        pinned = about.sha256 if sha256 is None else sha256
+        refuse_unpinned(source, pinned, who)
+        self._model = find_model(who, source, sha256=pinned, licence=about.licence)
         self.models = (self._model,)
         self.licence = licences(self.models)
         self.needs = () if about.crop.source is None else (about.crop.source,)
+        self.reads = {source: (about.crop.read,) for source in self.needs}
         self._about, self._provider = about, provider
         self._session = open_session(who, self._model, provider)
         self._signature = signature(who, self._session, about.input)

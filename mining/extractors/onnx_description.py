@@ -52,6 +52,8 @@ class Input(Part):
     def both_edges(cls, value: Any) -> Any:
         if isinstance(value, list) and len(value) != 2:
             raise ValueError(f"{len(value)} numbers came; expected width and height, or one number")
+        if isinstance(value, list):
+            return tuple(value)  # a strict tuple takes no list
         return (value, value) if isinstance(value, int) else value
 
     @field_validator("mean", "std", mode="before")
@@ -252,6 +254,11 @@ class Description(Part):
         return self
 
     def content(self) -> str:
-        """What decides the measurements, as JSON: all but where the model lies."""
-        stored = self.model_dump(mode="json", exclude={"model", "sha256"})
+        """What decides the numbers, as JSON: not where the model lies, nor any words about it."""
+        beside = {"model", "sha256", "name", "licence", "text"}
+        stored = self.model_dump(mode="json", exclude=beside)
+        for output in stored["outputs"]:
+            del output["unit"]
+            for column in output["columns"].values():
+                del column["unit"], column["text"]
         return json.dumps(stored, sort_keys=True)

@@ -22,18 +22,22 @@ from mining.extractors.onnx_description import (
 )
 from schemas.errors import InputError
 from schemas.plain_yaml import parse_yaml
+from storage.downloads.refusals import shown
 
 MOST_BYTES = 200_000  # of a description
 MOST_DEEP = 20
 
 
-def read_description(who: str, source: str) -> Description:
+def read_description(who: str, source: str, sha256: str | None = None) -> Description:
     """The description in a YAML file or behind a URL.
+
+    Args:
+        sha256: that the file must have.
 
     Raises:
         InputError: it cannot be read or fetched, is no description, or a value does not fit.
     """
-    found = find_model(who, source, most_bytes=MOST_BYTES)
+    found = find_model(who, source, sha256=sha256, most_bytes=MOST_BYTES)
     place = f"description {source}"
     try:
         text = found.path.read_bytes()
@@ -60,7 +64,10 @@ def model_source(description: Description, source: str, who: str) -> str:
     model, remote = description.model, "://" in source
     if "://" not in model:
         if not remote:
-            return str(Path(source).expanduser().parent / Path(model).expanduser())
+            try:
+                return str(Path(source).expanduser().parent / Path(model).expanduser())
+            except RuntimeError as error:  # nobody's home
+                raise InputError(f"{who}: model {model[:200]}: {str(error).rstrip('.')}.") from None
         if model.startswith(("/", "~")):
             raise InputError(
                 f"{who}: the description at {source} names the local file {model!r}; expected a "
@@ -69,14 +76,18 @@ def model_source(description: Description, source: str, who: str) -> str:
         parts = urlsplit(source)
         path = posixpath.normpath(posixpath.join(posixpath.dirname(parts.path), model))
         model = urlunsplit((parts.scheme, parts.netloc, path, "", ""))
-    elif remote and urlsplit(model).scheme == "file":
+    elif remote and model.lower().startswith("file:"):
         raise InputError(f"{who}: the description at {source} names the local file {model!r}.")
-    if description.sha256 is None:
-        raise InputError(
-            f"{who}: the model {model} is a URL without a checksum; set sha256 in the description "
-            "to that of the file."
-        )
     return model
+
+
+def refuse_unpinned(source: str, sha256: str | None, who: str) -> None:
+    """InputError where a model is a URL and nobody says which file it must be."""
+    if "://" in source and not source.lower().startswith("file:") and sha256 is None:
+        raise InputError(
+            f"{who}: the model {shown(source)} is a URL without a checksum; set sha256 to that of "
+            "the file."
+        )
 
 
 def _refuse_traps(text: bytes, place: str) -> None:
@@ -111,6 +122,8 @@ def _explain(error: ValidationError, place: str) -> str:
     said = said[:1].lower() + said[1:]
     if first["type"] in ("missing", "value_error"):
         return f"{place}: {key}: {said}." if key else f"{place}: {said}."
+    if first["type"] == "json_invalid":
+        return f"{place} holds text that is no Unicode."
     came = repr(first["input"])
     return f"{place}: {key} = {came[:100]}: {said}."
 

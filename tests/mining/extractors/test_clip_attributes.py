@@ -387,6 +387,9 @@ def test_pickled_weights_are_refused(own):
         ("preprocessor_config.json", b'{"resample": 2}', "another resampling than bicubic"),
         ("preprocessor_config.json", b'{"image_std": [0, 1, 1]}', "image_std 0 came"),
         ("preprocessor_config.json", b'{"image_mean": 0.5}', "image_mean 0.5 came; expected 3"),
+        ("preprocessor_config.json", b'{"do_normalize": false}', "do_normalize False came"),
+        ("preprocessor_config.json", b'{"rescale_factor": 0.0078}', "rescale_factor 0.0078 came"),
+        ("preprocessor_config.json", b'{"size": {"shortest_edge": 64}}', "size .* expected 32"),
     ],
 )
 def test_files_that_do_not_fit_are_told_in_one_line(own, name, data, said):
@@ -449,7 +452,7 @@ def real_folder() -> Path | None:
     return path if path is not None and (path / "model.safetensors").is_file() else None
 
 
-@pytest.mark.weights
+@pytest.mark.weights("clip-vit-base-patch32")
 @pytest.mark.skipif(
     real_folder() is None, reason="needs $LODE_MODELS/clip-vit-base-patch32/model.safetensors"
 )
@@ -466,3 +469,23 @@ def test_the_published_model_sees_glasses():
         for value in (0.02, 0.98)
     )
     assert (worn > without).mean() >= 0.75
+
+
+@pytest.mark.parametrize("place", ["~nobody-of-that-name/x", "x" * 5000])
+def test_folders_that_cannot_be_are_told_in_one_line(place):
+    with pytest.raises(InputError, match="extractor 'clip_attributes': model "):
+        make(place)
+
+
+def test_whole_numbers_are_no_weights(own):
+    weights = safetensors.load_file(own / "model.safetensors")
+    weights["visual_projection.weight"] = weights["visual_projection.weight"].to(torch.int8)
+    safetensors.save_file(weights, own / "model.safetensors")
+    with pytest.raises(InputError, match="has the type I8; expected one of F32"):
+        make(own)
+
+
+def test_a_source_without_a_box_is_refused_before_any_image(folder):
+    told = {"model": str(folder), "phrases": PHRASES, "source": "geometry"}
+    with pytest.raises(InputError, match="reads box of 'geometry'"):
+        make_extractors({"dlib": {}, "geometry": {}, "clip_attributes": told})

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from mining.extractors.base import (
+    FAILED,
     NO_FACE,
     NO_POSE,
     NOT_MEASURED,
@@ -26,9 +27,10 @@ from mining.extractors.base import (
 from mining.extractors.deca import Deca, columns_of, cropped, square
 from mining.extractors.deca_weights import CODES, OUTPUTS, PARAMETERS, load_encoder
 from mining.extractors.models import find_model
+from mining.extractors.registry import make_extractors
 from mining.extractors.resnet50 import Regressor, ResNet50
 from mining.generators.registry import make_generator
-from schemas.errors import InputError
+from schemas.errors import CorruptDataError, InputError
 
 
 def random_weights(seed: int = 0) -> dict[str, torch.Tensor]:
@@ -360,7 +362,7 @@ def test_odd_options_are_refused(weights, options, says):
         Deca(weights, **options)
 
 
-@pytest.mark.weights
+@pytest.mark.weights("deca_model.tar")
 def test_the_published_encoder_sees_which_way_heads_turn():
     path = Path(os.environ.get("LODE_MODELS", "none")) / "deca_model.tar"
     if not path.is_file():
@@ -377,3 +379,27 @@ def test_the_published_encoder_sees_which_way_heads_turn():
         np.corrcoef(found.values["yaw"], truth.parameters[:, head.truth().names.index("yaw")])[0, 1]
         > 0.8
     )
+
+
+def test_a_code_that_is_not_finite_is_a_failure_with_its_reason(tmp_path, rng):
+    state = dict(WEIGHTS)
+    for name in ("layers.0.weight", "layers.2.weight"):  # finite, and far too large
+        state[name] = torch.full_like(state[name], 3e38)
+    extractor = Deca(write(tmp_path / "deca_model.tar", state))
+    images = rng.integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    found = extractor(images, source(2, rng))
+    assert found.status == (FAILED, NOT_MEASURED)
+    assert found.reasons == {0: "the encoder's output is not finite"}
+
+
+def test_weights_may_be_pinned(weights):
+    pinned = find_model("test", weights).sha256
+    assert Deca(weights, sha256=pinned).fingerprint() == Deca(weights).fingerprint()
+    with pytest.raises(CorruptDataError, match="expected " + "0" * 64):
+        Deca(weights, sha256="0" * 64)
+
+
+def test_a_source_without_landmarks_is_refused_before_any_image(weights):
+    chain = {"dlib": {}, "geometry": {}, "deca": {"weights": str(weights), "source": "geometry"}}
+    with pytest.raises(InputError, match="reads landmarks_68 or landmarks of 'geometry'"):
+        make_extractors(chain)

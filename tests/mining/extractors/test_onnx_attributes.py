@@ -26,6 +26,8 @@ from mining.extractors.models import models_of
 from mining.extractors.onnx_attributes import OnnxAttributes
 from mining.extractors.registry import make_extractors
 from schemas.errors import CorruptDataError, InputError
+from storage.downloads.cache import file_sha256
+from storage.downloads.offline import offline
 from tests.mining.extractors.onnx_models import (
     BYTE,
     HALF,
@@ -323,3 +325,55 @@ def test_another_checksum_is_refused(tmp_path):
     for model_path in (None, str(tmp_path / "same.onnx")):
         with pytest.raises(CorruptDataError, match="same.onnx has the SHA-256"):
             OnnxAttributes(path, model=model_path)
+
+
+@pytest.mark.parametrize(("layout", "shape"), [("NCHW", (3, 2, 6)), ("NHWC", (2, 6, 3))])
+def test_width_comes_before_height(tmp_path, layout, shape, rng):
+    """A model of 6 by 2 pixels sees an image of 6 by 2 as it is."""
+    images = rng.integers(0, 256, (2, 2, 6, 3), dtype=np.uint8)
+    given = {"size": [6, 2], "layout": layout, "range": [0, 255]}
+    found = seen(identity(tmp_path, ("N", *shape), input=given), images)
+    wanted = images.transpose(0, 3, 1, 2) if layout == "NCHW" else images
+    assert found == pytest.approx(wanted.reshape(2, -1).astype(float), abs=1e-3)
+
+
+def test_words_about_a_model_make_no_other_dataset(tmp_path):
+    plain = OnnxAttributes(identity(tmp_path)).fingerprint()
+    worded = identity(tmp_path, licence="MIT", text="gives back what it sees")
+    assert OnnxAttributes(worded).fingerprint() == plain
+    assert OnnxAttributes(identity(tmp_path, input={"size": 4, "mean": 1})).fingerprint() != plain
+
+
+def test_checksums_of_both_files_are_held(tmp_path):
+    path = identity(tmp_path)
+    sums = {
+        "sha256": file_sha256(tmp_path / "same.onnx"),
+        "description_sha256": file_sha256(Path(path)),
+    }
+    OnnxAttributes(path, **sums)
+    for key in sums:
+        with pytest.raises(CorruptDataError, match="expected " + "0" * 64):
+            OnnxAttributes(path, **{**sums, key: "0" * 64})
+    with pytest.raises(InputError, match="is a URL without a checksum; set sha256"):
+        OnnxAttributes(path, model="https://example.org/same.onnx")
+
+
+def test_a_source_without_the_column_is_refused_before_any_image(tmp_path):
+    path = identity(tmp_path, crop={"kind": "box", "source": "geometry"})
+    with pytest.raises(InputError, match="reads box of 'geometry'"):
+        make_extractors({"dlib": {}, "geometry": {}, "onnx_attributes": {"description": path}})
+
+
+def test_a_url_in_the_description_may_be_pinned_by_the_option(tmp_path):
+    path = identity(tmp_path, model="https://user:secret@example.org/same.onnx?key=secret")
+    with pytest.raises(InputError, match="is a URL without a checksum; set sha256") as told:
+        OnnxAttributes(path)
+    assert "secret" not in str(told.value)
+    with offline(True), pytest.raises(InputError, match="nothing is fetched offline"):
+        OnnxAttributes(path, sha256="0" * 64)
+
+
+def test_nobodys_home_is_told_in_one_line(tmp_path):
+    path = identity(tmp_path, model="~nobody-of-that-name/same.onnx")
+    with pytest.raises(InputError, match="extractor 'same': model ~nobody"):
+        OnnxAttributes(path)
