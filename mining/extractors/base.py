@@ -150,8 +150,7 @@ def measure_one(
 
 def unmeasured(extractor: Extractor, status: str, reason: str) -> Measurement:
     """One row without values."""
-    values = {name: _empty(column, 1) for name, column in extractor.columns.items()}
-    return Measurement((status,), values, {0: reason})
+    return Measurement((status,), empty_values(extractor.columns, 1), {0: reason})
 
 
 def concatenate(extractor: Extractor, parts: Sequence[Measurement]) -> Measurement:
@@ -199,6 +198,11 @@ def check_measurement(extractor: Extractor, found: Measurement, count: int) -> N
         same_kind = array and value.dtype.kind == np.dtype(column.dtype).kind
         if not array or value.shape != (count, *column.shape) or not same_kind:
             raise RunError(f"{who} returned {came} for column {name!r}; expected {wanted}.")
+
+
+def empty_values(columns: Mapping[str, Column], count: int) -> dict[str, NDArray]:
+    """Column -> rows without a value, for an extractor to fill."""
+    return {name: _empty(column, count) for name, column in columns.items()}
 
 
 def _empty(column: Column, count: int) -> NDArray:

@@ -23,6 +23,7 @@ from mining.extractors.base import (
     Column,
     Measurement,
     check_images,
+    empty_values,
 )
 from schemas.errors import InputError, MissingBackendError
 
@@ -98,12 +99,7 @@ class Dlib68:
         check_images(self.name, images)
         count = len(images)
         status: list[str] = []
-        values: dict[str, NDArray] = {
-            name: np.full((count, *column.shape), np.nan, np.float32)
-            if column.dtype == "float32"
-            else np.zeros((count, *column.shape), column.dtype)
-            for name, column in self.columns.items()
-        }
+        values: dict[str, NDArray] = empty_values(self.columns, count)
         for row, image in enumerate(images):
             found = self._measure(image)
             status.append(found.pop("status"))

@@ -29,6 +29,7 @@ from mining.extractors.base import (
     Measurement,
     check_images,
     checked_name,
+    empty_values,
 )
 from mining.extractors.crop_net import CropNet
 from mining.extractors.crops import warped
@@ -145,12 +146,7 @@ class InsightFace:
             found = self._find(images, self._detector)
         else:
             found = self._read(earlier, size)
-        values: dict[str, NDArray] = {
-            name: np.full((len(images), *column.shape), np.nan, np.float32)
-            if column.dtype == "float32"
-            else np.zeros((len(images), *column.shape), column.dtype)
-            for name, column in self.columns.items()
-        }
+        values: dict[str, NDArray] = empty_values(self.columns, len(images))
         measured = dict(found.told)
         for name, part in self._parts.items():
             if part.aligned:

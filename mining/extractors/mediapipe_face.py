@@ -16,7 +16,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mining.extractors.base import NO_FACE, OK, SEVERAL_FACES, Measurement, check_images
+from mining.extractors.base import (
+    NO_FACE,
+    OK,
+    SEVERAL_FACES,
+    Measurement,
+    check_images,
+    empty_values,
+)
 from mining.extractors.geometry import POSE, euler_angles
 from mining.extractors.mediapipe_points import (
     CATEGORIES,
@@ -130,12 +137,7 @@ class MediaPipeFace:
         if self._process != os.getpid():  # it would wait for ever for threads that a fork lacks
             raise RunError(f"{WHO} was opened before this process forked; make it in this one.")
         status: list[str] = []
-        values: dict[str, NDArray] = {
-            name: np.full((len(images), *column.shape), np.nan, np.float32)
-            if column.dtype == "float32"
-            else np.zeros((len(images), *column.shape), column.dtype)
-            for name, column in self.columns.items()
-        }
+        values: dict[str, NDArray] = empty_values(self.columns, len(images))
         for row, image in enumerate(images):
             found = self._measure(image)
             status.append(found.pop("status"))

@@ -102,7 +102,8 @@ def _local(source: str, name: str, what: str, known: Mapping[str, Public]) -> Pa
         said = getattr(error, "strerror", None) or error
         raise InputError(f"{what} {source[:200]}: {str(said).rstrip('.')}.") from None
     if known and not exists and not path.suffix and len(path.parts) == 1:
-        raise unknown(what, source, known)
+        kind = f"model of {what}" if " " in what else what
+        raise unknown(kind, source, known)
     found = "is a folder" if path.is_dir() else "is not a file" if exists else "does not exist"
     names = ", a URL or a known name" if known else " or a URL"
     raise InputError(f"{what} {source} {found}; expected a file{names}.")
