@@ -65,7 +65,8 @@ def test_a_known_name_brings_url_checksum_and_licence(served):
     known = {"net": Public("net", served, "CC0-1.0", "https://example.org", DIGEST)}
     model = find_model(WHO, "net", known)
     assert (model.sha256, model.licence) == (DIGEST, "CC0-1.0")
-    with pytest.raises(InputError, match="unknown model of extractor 'x' 'nett'; did you mean 'net'"):
+    said = "unknown model of extractor 'x' 'nett'; did you mean 'net'"
+    with pytest.raises(InputError, match=said):
         find_model(WHO, "nett", known)
 
 
