@@ -174,13 +174,14 @@ def resized(images: NDArray[np.uint8], size: tuple[int, int], way: Way) -> NDArr
         import torch
         from torch.nn import functional
 
-        made = np.empty((len(images), size[1], size[0], images.shape[-1]), np.uint8)
+        # channel by channel in memory, as torch makes it and most networks read it
+        made = np.empty((len(images), images.shape[-1], size[1], size[0]), np.uint8)
         for image, place in zip(images, made, strict=True):  # one by one stays in the cache
             whole = np.require(image, requirements=["C", "W"])  # as torch wants it
             pixels = torch.from_numpy(whole).permute(2, 0, 1)[None]
             shrunk = functional.interpolate(pixels, (size[1], size[0]), mode=way, antialias=True)
-            place[:] = shrunk[0].permute(1, 2, 0).numpy()
-        return made
+            place[:] = shrunk[0].numpy()
+        return made.transpose(0, 2, 3, 1)
     import cv2
 
     flags = {"plain": cv2.INTER_LINEAR, "area": cv2.INTER_AREA, "nearest": cv2.INTER_NEAREST_EXACT}

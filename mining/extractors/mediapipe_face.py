@@ -1,4 +1,4 @@
-"""MediaPipe's face landmarker: 478 points with depth, 51 blendshapes and the head's pose."""
+"""MediaPipe's face landmarker: 478 points with depth, 52 blendshapes and the head's pose."""
 
 from __future__ import annotations
 

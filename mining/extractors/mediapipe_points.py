@@ -20,12 +20,12 @@ FIELD_OF_VIEW = 63.0  # degrees from top to bottom of the camera that MediaPipe 
 # centimetres: the mean of the canonical face's points, in the model's own geometry file
 CANONICAL_MIDDLE = np.array([0.0, -0.676, 4.159])
 
-# Of the model's 52 in its own order, without `_neutral`: it is 0 on every face (at most 1.4e-5 on
-# 240 heads), and a direction mined for it would be one of rounding. left and right are the face's
-# own, so left is on the right of the image.
+# The model's 52 in its own order. `neutral` is 0 on every face (at most 1.4e-5 on 240 heads), so a
+# direction mined for it is one of rounding. left and right are the face's own, so left is on the
+# right of the image.
 BLENDSHAPES = tuple(
     (
-        "brow_down_left brow_down_right brow_inner_up brow_outer_up_left brow_outer_up_right "
+        "neutral brow_down_left brow_down_right brow_inner_up brow_outer_up_left brow_outer_up_right "
         "cheek_puff cheek_squint_left cheek_squint_right eye_blink_left eye_blink_right "
         "eye_look_down_left eye_look_down_right eye_look_in_left eye_look_in_right "
         "eye_look_out_left eye_look_out_right eye_look_up_left eye_look_up_right "
@@ -41,7 +41,9 @@ BLENDSHAPES = tuple(
 
 
 def category(blendshape: str) -> str:
-    """The model's own name of a blendshape: jaw_open -> jawOpen."""
+    """The model's own name of a blendshape: jaw_open -> jawOpen, neutral -> _neutral."""
+    if blendshape == "neutral":
+        return "_neutral"
     first, *rest = blendshape.split("_")
     return first + "".join(word.capitalize() for word in rest)
 

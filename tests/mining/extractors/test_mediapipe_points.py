@@ -15,7 +15,7 @@ def test_tables_agree_with_those_of_the_package():
     from mediapipe.tasks.python.vision import FaceLandmarksConnections as contours
     from mediapipe.tasks.python.vision.face_landmarker import Blendshapes
 
-    assert [name.upper() for name in table.BLENDSHAPES] == [b.name for b in Blendshapes][1:]
+    assert [name.upper() for name in table.BLENDSHAPES] == [b.name for b in Blendshapes]
     ends = {
         part: {end for line in getattr(contours, part) for end in (line.start, line.end)}
         for part in (
@@ -44,7 +44,7 @@ def test_tables_agree_with_those_of_the_package():
 def test_every_blendshape_is_a_column_of_single_numbers():
     """Single float32 numbers are what directions are mined for."""
     columns = table.columns(468)
-    assert len(table.BLENDSHAPES) == 51 and "neutral" not in columns
+    assert len(table.BLENDSHAPES) == len(table.CATEGORIES) == 52
     for name in (*table.BLENDSHAPES, "yaw", "pitch", "roll", *table.TRANSLATION):
         assert (columns[name].shape, columns[name].dtype) == ((), "float32")
 
