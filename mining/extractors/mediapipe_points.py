@@ -25,17 +25,18 @@ CANONICAL_MIDDLE = np.array([0.0, -0.676, 4.159])
 # right of the image.
 BLENDSHAPES = tuple(
     (
-        "neutral brow_down_left brow_down_right brow_inner_up brow_outer_up_left brow_outer_up_right "
-        "cheek_puff cheek_squint_left cheek_squint_right eye_blink_left eye_blink_right "
-        "eye_look_down_left eye_look_down_right eye_look_in_left eye_look_in_right "
-        "eye_look_out_left eye_look_out_right eye_look_up_left eye_look_up_right "
-        "eye_squint_left eye_squint_right eye_wide_left eye_wide_right jaw_forward jaw_left "
-        "jaw_open jaw_right mouth_close mouth_dimple_left mouth_dimple_right mouth_frown_left "
-        "mouth_frown_right mouth_funnel mouth_left mouth_lower_down_left mouth_lower_down_right "
-        "mouth_press_left mouth_press_right mouth_pucker mouth_right mouth_roll_lower "
-        "mouth_roll_upper mouth_shrug_lower mouth_shrug_upper mouth_smile_left "
-        "mouth_smile_right mouth_stretch_left mouth_stretch_right mouth_upper_up_left "
-        "mouth_upper_up_right nose_sneer_left nose_sneer_right"
+        "neutral brow_down_left brow_down_right brow_inner_up brow_outer_up_left "
+        "brow_outer_up_right cheek_puff cheek_squint_left cheek_squint_right eye_blink_left "
+        "eye_blink_right eye_look_down_left eye_look_down_right eye_look_in_left "
+        "eye_look_in_right eye_look_out_left eye_look_out_right eye_look_up_left "
+        "eye_look_up_right eye_squint_left eye_squint_right eye_wide_left eye_wide_right "
+        "jaw_forward jaw_left jaw_open jaw_right mouth_close mouth_dimple_left "
+        "mouth_dimple_right mouth_frown_left mouth_frown_right mouth_funnel mouth_left "
+        "mouth_lower_down_left mouth_lower_down_right mouth_press_left mouth_press_right "
+        "mouth_pucker mouth_right mouth_roll_lower mouth_roll_upper mouth_shrug_lower "
+        "mouth_shrug_upper mouth_smile_left mouth_smile_right mouth_stretch_left "
+        "mouth_stretch_right mouth_upper_up_left mouth_upper_up_right nose_sneer_left "
+        "nose_sneer_right"
     ).split()
 )
 
