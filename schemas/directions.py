@@ -43,28 +43,58 @@ class Provenance:
 
 
 @dataclass(frozen=True)
+class Artefact:
+    """A safetensors file that a card stands for: what is no single vector."""
+
+    kind: str  # "matrix", "regressor" or "flow"
+    sha256: str  # 64 hex digits; the file's name in the catalogue
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How far to step for a wanted change of the attribute, and where that holds."""
+
+    step: float  # steps of norm 1 for one unit of the attribute; its sign is the effect's
+    low: float  # the change in the attribute's unit down to which it was seen to hold, <= 0
+    high: float  # and up to which, >= 0
+
+
+@dataclass(frozen=True)
 class DirectionCard:
-    """One direction of the catalogue."""
+    """One direction of the catalogue, or an artefact that yields directions."""
 
     attribute: str
     unit: str  # of `effect`
     method: str
-    space: str  # "z", "w" or "w+"
+    space: str  # "z", "w", "w+" or "s"
     generator: str
     generator_fingerprint: str
     generator_licence: str
-    vector: NDArray[np.float32]  # (D,) or (num_ws, D), Frobenius norm 1
+    vector: NDArray[np.float32]  # (D,) or (num_ws, D), Frobenius norm 1; (0,) of an artefact
     provenance: Provenance
     layers: tuple[int, ...] = ()  # rows of W+ that it is applied to; empty means all
     slope: float = float("nan")  # as fitted: unit of the attribute per step of norm 1
     sigma: float = float("nan")  # standard deviation of the dataset's latents along the vector
     responses: tuple[Response, ...] = ()
+    leak_low: float = float("nan")  # 95 % bootstrap interval of `leak`
+    leak_high: float = float("nan")
     identity_cost: float = float("nan")  # mean face-descriptor distance after a step of sigma
+    identity_cost_low: float = float("nan")  # 95 % bootstrap interval
+    identity_cost_high: float = float("nan")
+    stability: float = float("nan")  # mean cosine between the directions of a dataset's halves
+    stability_low: float = float("nan")  # smallest and largest of them
+    stability_high: float = float("nan")
+    calibration: Calibration | None = None
+    artefact: Artefact | None = None
     truth_cosine: float | None = None  # cosine to the true direction, where the truth is known
     evidence: Mapping[str, float] = field(default_factory=dict)
     notes: str = ""
+    source: str = ""  # of a direction that was imported: the file, repository or paper
+    licence: str = ""  # of such a direction itself, beside the generator's
     publication_id: str = ""  # set at publication
     version: int | None = None  # derived when read: rank within the lineage, from 1
+    tags: tuple[str, ...] = ()  # derived when read: what points at this version, sorted
 
     @property
     def lineage(self) -> tuple[str, str, str, str]:
@@ -76,6 +106,7 @@ class DirectionCard:
         """32 hex digits from the content: lineage, layers, dataset, settings and the vector."""
         head = [*self.lineage, list(self.layers), list(self.vector.shape)]
         made = [self.provenance.dataset_id, self.provenance.seed, self.provenance.settings]
+        made += [self.artefact.sha256] if self.artefact else []
         digest = hashlib.sha256(json.dumps([head, made], sort_keys=True).encode())
         digest.update(np.ascontiguousarray(self.vector, "<f4").tobytes())
         return digest.hexdigest()[:32]

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from pydantic import TypeAdapter, ValidationError
 
 from jobs.report.data import DatasetFacts, LossCurve, Picture, ReportData, Stage, Strip
-from schemas.directions import DirectionCard, Provenance, Response
+from schemas.directions import Artefact, Calibration, DirectionCard, Provenance, Response
 from schemas.errors import CorruptDataError, InputError
 from storage.files import Store
 from storage.shards import read_parquet
@@ -148,11 +148,15 @@ def _card(document: Mapping[str, Any], row: Mapping[str, Any]) -> DirectionCard:
     """A card from its document and its vector; the id proves that they belong together."""
     fields = dict(document)
     said = fields.pop("direction_id")
-    for name in ("slope", "sigma", "identity_cost"):
-        fields[name] = float(fields[name])
+    for field in dataclasses.fields(DirectionCard):
+        if isinstance(field.default, float) and field.name in fields:
+            fields[field.name] = float(fields[field.name])
     if fields["truth_cosine"] is not None:
         fields["truth_cosine"] = float(fields["truth_cosine"])
-    fields["layers"] = tuple(fields["layers"])
+    for name in ("layers", "tags"):
+        fields[name] = tuple(fields.get(name, ()))
+    for name, kind in (("calibration", Calibration), ("artefact", Artefact)):
+        fields[name] = TypeAdapter(kind | None).validate_python(fields.get(name))
     fields["evidence"] = TypeAdapter(dict[str, float]).validate_python(fields["evidence"])
     fields["provenance"] = TypeAdapter(Provenance).validate_python(fields["provenance"])
     fields["responses"] = TypeAdapter(tuple[Response, ...]).validate_python(fields["responses"])
