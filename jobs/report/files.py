@@ -156,7 +156,8 @@ def _card(document: Mapping[str, Any], row: Mapping[str, Any]) -> DirectionCard:
     for name in ("layers", "tags"):
         fields[name] = tuple(fields.get(name, ()))
     for name, kind in (("calibration", Calibration), ("artefact", Artefact)):
-        fields[name] = TypeAdapter(kind | None).validate_python(fields.get(name))
+        if fields.get(name) is not None:
+            fields[name] = TypeAdapter(kind).validate_python(fields[name])
     fields["evidence"] = TypeAdapter(dict[str, float]).validate_python(fields["evidence"])
     fields["provenance"] = TypeAdapter(Provenance).validate_python(fields["provenance"])
     fields["responses"] = TypeAdapter(tuple[Response, ...]).validate_python(fields["responses"])
