@@ -69,7 +69,7 @@ def report(
 @app.command()
 def version() -> None:
     """Print the version."""
-    from jobs.publish import code_version
+    from jobs.versions import code_version
 
     print(code_version())
 

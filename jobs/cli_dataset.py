@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from jobs.cli_agreement import agreement
+from jobs.cli_direction import direction
 from jobs.cli_statistics import statistics
 from schemas.errors import InputError
 
@@ -29,6 +30,7 @@ dataset_app = typer.Typer(
 
 dataset_app.command()(agreement)
 dataset_app.command()(statistics)
+dataset_app.command()(direction)
 
 UrlArgument = Annotated[str, typer.Argument(help="The dataset's folder or URL: <out>/dataset.")]
 OutputOption = Annotated[Output, typer.Option("--output", "-o", help="How to print.")]

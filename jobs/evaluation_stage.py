@@ -22,9 +22,11 @@ from mining.evaluation.rescoring import (
     rescore,
 )
 from mining.extractors.base import Extractor
+from mining.extractors.label import Labels
 from mining.extractors.registry import EXTRACTORS, make_extractors, unmarked
 from mining.generators.base import Floats, Generator
 from mining.generators.registry import make_generator
+from mining.labels import Label, columns_of
 from mining.latents import shard_latents
 from mining.methods.base import Direction
 from mining.threads import limit_threads
@@ -53,10 +55,15 @@ class Evaluator:
 
     Args:
         gpus: what Ray gives it; with 0 it sees none. None leaves them as they are.
+        labels: attributes of the user's own, measured as the extractors' columns are.
     """
 
     def __init__(
-        self, content: Mapping[str, Any], settings: EvaluationSettings, gpus: float | None = None
+        self,
+        content: Mapping[str, Any],
+        settings: EvaluationSettings,
+        gpus: float | None = None,
+        labels: Mapping[str, Label] | None = None,
     ):
         if gpus == 0:
             hide_gpus()
@@ -68,6 +75,8 @@ class Evaluator:
             turn_on(options, DESCRIPTOR)
         self._extractors = make_extractors(options)
         check_same(manifest, self._generator, self._extractors, settings.descriptor)
+        if labels:
+            self._extractors.append(Labels(labels, columns_of(manifest), self._extractors))
         self._settings = settings
         self._config = replace(
             rescoring_config(settings, descriptor_of(self._extractors)),
@@ -159,11 +168,13 @@ def evaluate(
     directions: Sequence[Direction],
     settings: EvaluationSettings,
     engine: EngineSettings,
+    labels: Mapping[str, Label] | None = None,
 ) -> list[Evaluated]:
     """Measure every direction on the running Ray; results in the order of `directions`.
 
     Args:
         latents: (N, D) of the dataset, which sigma is taken from.
+        labels: attributes of the user's own, to be measured too.
 
     Raises:
         RunError: a worker failed.
@@ -176,7 +187,7 @@ def evaluate(
         Evaluator
     )
     count = max(1, min(engine.workers, len(directions)))
-    actors = [remote.remote(dict(manifest.content), settings, gpus) for _ in range(count)]
+    actors = [remote.remote(dict(manifest.content), settings, gpus, labels) for _ in range(count)]
     rows = manifest.generator["num_ws"]
     sigmas = [spread_along(latents, direction, rows) for direction in directions]
     results: list[Evaluated | None] = [None] * len(directions)

@@ -12,14 +12,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+from jobs.cards import make_cards
 from jobs.cluster import ray_session
 from jobs.description import described
 from jobs.evaluation_stage import evaluate, rescoring_config
 from jobs.generate_dataset import DEMO, dataset_url, make_shards, open_complete, prepare
-from jobs.mining_data import read_data, read_styles
+from jobs.mining_data import labels_of, read_data, read_styles
 from jobs.mining_stage import Mined, check_mining, mine
 from jobs.placement import check_placement, mining_needs
-from jobs.publish import make_cards, make_report, publication_id
+from jobs.publish import make_report, publication_id
 from jobs.report.data import Stage
 from mining.evaluation.matrix import rescoring_matrix, truth_leaderboard
 from schemas.config import load_settings
@@ -71,7 +72,12 @@ def run(settings: RunSettings) -> RunResult:
             mined = mine(data, settings.mining)
         with _timed(stages, "evaluate", f"{len(mined.directions)} directions"):
             evaluated = evaluate(
-                manifest, data.latents, mined.directions, settings.evaluation, settings.engine
+                manifest,
+                data.latents,
+                mined.directions,
+                settings.evaluation,
+                settings.engine,
+                labels_of(settings.mining),
             )
     with _timed(stages, "publish", ""):
         cards = make_cards(settings, dataset, mined, evaluated)

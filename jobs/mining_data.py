@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from jobs.description import as_generator
 from mining.generators.base import Floats, StyleWeights
 from mining.generators.registry import make_generator
+from mining.labels import Label, make_labels, needed_columns, values_in, with_labels
 from mining.methods.registry import CONTROL_METHODS, SUPERVISED_METHODS, WEIGHT_METHODS
 from schemas.errors import InputError
-from schemas.samples import Field
+from schemas.samples import Field, from_column
 from schemas.settings import EngineSettings, MiningSettings
 from storage.dataset import Dataset
 from storage.manifest import Manifest
@@ -30,7 +31,7 @@ class MiningData:
     space: str  # "w" or "w+"
     shape: tuple[int, ...]  # of a direction: (w_dim,) or (num_ws, w_dim)
     scores: Mapping[str, NDArray[np.float64]]  # attribute -> (N,), NaN where unmeasured
-    fields: Mapping[str, Field]  # attribute -> its column
+    fields: Mapping[str, Field]  # attribute -> its column, or what a label says of itself
     landmarks: NDArray[np.float32]  # (N, L, 2), NaN where unmeasured
     weights: Mapping[str, Floats]  # layer -> (channels, w_dim) of its style; {} where unread
     rows: Mapping[str, int]  # layer -> the row of W+ that its style is read from
@@ -47,6 +48,11 @@ def mined_attributes(mining: MiningSettings) -> list[str]:
     return list(mining.attributes) if supervised else []
 
 
+def labels_of(mining: MiningSettings) -> dict[str, Label]:
+    """The labels that the settings and their file name."""
+    return make_labels(mining.labels, mining.label_file)
+
+
 def needs_control(mining: MiningSettings) -> bool:
     """Whether a chosen method needs the shape model and the regressor."""
     return any(method in CONTROL_METHODS for method in mining.methods)
@@ -61,18 +67,19 @@ def read_data(dataset: Dataset, mining: MiningSettings, styles: Styles) -> Minin
     # with a cutoff the rows of W+ differ, but by their truncation alone: one w decides them all
     tied = dataset.manifest.settings["space"] == "w"
     column = "w" if tied else "w_plus"
-    known = dataset.attributes()
+    labels = labels_of(mining)
+    known = with_labels(dataset.manifest, labels)
     wanted = {name: known[name] for name in mined_attributes(mining)}
-    names = [column, *(field.name for field in wanted.values())]
-    if needs_control(mining):
-        names.append(mining.landmarks)
-    arrays = dataset.arrays(list(dict.fromkeys(names)))
+    names = [column, *([mining.landmarks] if needs_control(mining) else [])]
+    reads = needed_columns(dataset.manifest, wanted, labels)
+    table = dataset.read(list(dict.fromkeys([*names, *reads.values()])))
+    arrays = {name: from_column(table.column(name)) for name in names}
     latents = arrays[column]
     return MiningData(
         latents.reshape(len(latents), -1),
         "w" if tied else "w+",
         latents.shape[1:],
-        {name: arrays[field.name].astype(np.float64) for name, field in wanted.items()},
+        {name: values_in(table, name, reads, labels) for name in wanted},
         wanted,
         arrays.get(mining.landmarks, np.empty((len(latents), 0, 2), np.float32)),
         *styles,

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from jobs.cluster import plain_errors
-from jobs.mining_data import MiningData, mined_attributes, needs_control
+from jobs.mining_data import MiningData, labels_of, mined_attributes, needs_control
 from jobs.progress import Progress
+from mining.labels import check_labels, with_labels
 from mining.methods.base import Direction
 from mining.methods.registry import (
     CONFIGS,
@@ -30,7 +31,6 @@ from mining.threads import limit_threads
 from schemas.errors import InputError, RunError
 from schemas.registry import build, fitted_options, load, unknown
 from schemas.settings import MiningSettings
-from storage.dataset import attribute_fields
 from storage.manifest import Manifest
 
 
@@ -51,7 +51,9 @@ def check_mining(mining: MiningSettings, manifest: Manifest) -> None:
         InputError: an attribute, method, option or landmark column is unknown, or a method asks
             for more than the generator has.
     """
-    known = attribute_fields(manifest)
+    labels = labels_of(mining)
+    check_labels(labels, manifest)
+    known = with_labels(manifest, labels)
     for attribute in mined_attributes(mining):
         if attribute not in known:
             raise unknown("attribute", attribute, known)
@@ -160,9 +162,7 @@ def mine(data: MiningData, mining: MiningSettings) -> Mined:
         reasons = "; ".join(f"{name}: {why}" for name, why in failures.items())
         raise RunError(f"mining found no direction. {reasons}")
     ordered = tuple(made for key in jobs.values() for made in found.get(key, ()))
-    settings = {
-        method: _settings_json(method, config, mining) for method, config in configs.items()
-    }
+    settings = {method: settings_json(method, config, mining) for method, config in configs.items()}
     return Mined(ordered, settings, control, failures)
 
 
@@ -229,7 +229,8 @@ def _unmeasured(what: str, rows: int) -> InputError:
     )
 
 
-def _settings_json(method: str, config: Any, mining: MiningSettings) -> str:
+def settings_json(method: str, config: Any, mining: MiningSettings) -> str:
+    """JSON of everything that a method was told."""
     settings = {"method": dataclasses.asdict(config)}
     if method in CONTROL_METHODS:
         shape, regressor = control_configs(mining)

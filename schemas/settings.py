@@ -114,7 +114,11 @@ class MiningSettings(Part):
         ["yaw", "pitch", "roll", "mouth_open", "smile", "eye_closed", "brow_raise"],
         min_length=1,
     )
-    """scalar columns of the extractors; unsupervised methods read none"""
+    """scalar columns of the extractors, or labels; unsupervised methods read none"""
+    labels: Options = {}
+    """attributes of one's own: name -> an expression over columns, or {is, unit, text}"""
+    label_file: str | None = None
+    """a YAML file or URL of such labels"""
     methods: dict[str, Options] = Field(
         {"ridge": {}, "svm": {}, "nrsfm": {}, "robust_pca": {}}, min_length=1
     )

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from jobs.agreement import MARK, Advice, Agreement, Pictures, Quantity
-from jobs.publish import code_version
 from jobs.report import numbers
 from jobs.report.agreement_charts import Scatter
 from jobs.report.page import BASIS, Tile, environment
+from jobs.versions import code_version
 from mining.evaluation.agreement import Comparison, Estimate
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mining.editing.apply import apply_direction
 from mining.evaluation.scalars import (
-    CAMERA,
+    UNSEEN,
     Pair,
     camera_angles,
     descriptors_of,
@@ -83,8 +83,8 @@ class Bases:
 
     @property
     def seen(self) -> NDArray[np.bool_]:
-        """(M,) whether an extractor has a value for the image; a camera always has."""
-        columns = [extractor != CAMERA for extractor, _ in self.pairs]
+        """(M,) whether an extractor has a value for the image; a camera, or a label, may always."""
+        columns = [extractor not in UNSEEN for extractor, _ in self.pairs]
         return np.asarray(np.isfinite(self.measured.values[:, columns]).any(axis=1))
 
 

@@ -96,6 +96,59 @@ def bootstrap_mean(values: Array, resamples: int, seed: int) -> tuple[float, flo
     return float(finite.mean()), float(low), float(high)
 
 
+def leak_interval(
+    rescored: Rescored,
+    attributes: Mapping[str, Pair],
+    spreads: Mapping[str, float],
+    own: str,
+    config: RescoringConfig | None = None,
+) -> tuple[float, float]:
+    """The 95 % percentile bootstrap interval of a card's leak, over identities.
+
+    Every draw is of whole identities, so the attributes of one stay together. As on the card,
+    leak = root mean square of the others' responses over the own one's, all in spreads.
+    Source: Efron (1979), doi:10.1214/aos/1176344552.
+
+    Args:
+        attributes, spreads: as `respond` takes them.
+        own: the attribute that the direction is for.
+
+    Returns:
+        (low, high); NaN where fewer than two identities could be measured.
+    """
+    config = config or RescoringConfig()
+    slopes = np.column_stack(
+        [identity_slopes(rescored.steps, rescored.column(*pair)) for pair in attributes.values()]
+    )
+    spread = np.array([float(spreads.get(name, np.nan)) for name in attributes])
+    slopes = np.divide(slopes, spread, out=np.full_like(slopes, np.nan), where=spread > 0)
+    mine = np.array([name == own for name in attributes])
+    rows = np.isfinite(slopes[:, mine]).all(axis=1)
+    if rows.sum() < 2:
+        return float("nan"), float("nan")
+    slopes = slopes[rows]
+    drawn = np.random.default_rng(config.seed).integers(
+        0, len(slopes), size=(config.bootstrap, len(slopes))
+    )
+    known = np.isfinite(slopes)
+    counts = np.zeros((config.bootstrap, len(slopes)))
+    np.add.at(counts, (np.arange(config.bootstrap)[:, None], drawn), 1.0)
+    seen = counts @ known
+    means = np.divide(
+        counts @ np.where(known, slopes, 0.0), seen, out=np.full(seen.shape, np.nan), where=seen > 0
+    )
+    others = means[:, ~mine]
+    usable = np.isfinite(others)
+    total = np.where(usable, others, 0.0) ** 2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        leaks = np.sqrt(total.sum(axis=1) / usable.sum(axis=1)) / np.abs(means[:, mine][:, 0])
+    leaks = leaks[np.isfinite(leaks)]
+    if not len(leaks):
+        return float("nan"), float("nan")
+    low, high = np.percentile(leaks, INTERVAL)
+    return float(low), float(high)
+
+
 def identity_cost(rescored: Rescored) -> float:
     """Mean distance between the face descriptors before and after a step of one sigma.
 
@@ -104,15 +157,40 @@ def identity_cost(rescored: Rescored) -> float:
     a face on a side do not count there; NaN where none has one, or no step reaches one sigma.
     dlib's descriptors have norm near 1 and call two faces the same person below 0.6.
     """
-    costs = []
-    for sign in (-1.0, 1.0):
+    costs = _side_costs(rescored)
+    known = costs[np.isfinite(costs)]
+    return float(known.mean()) if len(known) else float("nan")
+
+
+def identity_interval(
+    rescored: Rescored, config: RescoringConfig | None = None
+) -> tuple[float, float, float]:
+    """`identity_cost` and its 95 % percentile bootstrap interval, over identities."""
+    config = config or RescoringConfig()
+    costs = _side_costs(rescored)
+    known = np.isfinite(costs)
+    sides = known.sum(axis=0)
+    each = np.divide(
+        np.where(known, costs, 0.0).sum(axis=0),
+        sides,
+        out=np.full(sides.shape, np.nan),
+        where=sides > 0,
+    )
+    _, low, high = bootstrap_mean(each, config.bootstrap, config.seed)
+    return identity_cost(rescored), low, high
+
+
+def _side_costs(rescored: Rescored) -> Array:
+    """(2, M) distance after minus and plus one sigma, NaN where it is not known."""
+    costs = np.full((2, len(rescored.distances)), np.nan)
+    for row, sign in enumerate((-1.0, 1.0)):
         along = rescored.steps * sign
         side = along > 0
         reach = np.append(0.0, along[side]) / rescored.sigma
         order = np.argsort(reach)
-        for distances in rescored.distances[:, side]:
+        for index, distances in enumerate(rescored.distances[:, side]):
             padded = np.append(0.0, distances)[order]
             known = np.isfinite(padded)
             if reach[order][known].max() >= 1 - 1e-9:
-                costs.append(np.interp(1.0, reach[order][known], padded[known]))
-    return float(np.mean(costs)) if costs else float("nan")
+                costs[row, index] = np.interp(1.0, reach[order][known], padded[known])
+    return costs

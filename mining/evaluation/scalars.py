@@ -12,6 +12,8 @@ from mining.generators.base import Floats, Generator, Posed
 
 Pair = tuple[str, str]  # (extractor, column)
 CAMERA = "camera"  # stands for the extractor where the number is an angle of the camera
+LABEL = "label"  # and where it is a label
+UNSEEN = (CAMERA, LABEL)  # numbers that tell nothing of whether there is a face
 ANGLES = ("yaw", "pitch", "roll")  # in the order of `Posed.pose`
 
 

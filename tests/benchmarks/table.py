@@ -33,6 +33,7 @@ BENCHMARKS = (
     "checkpoints",
     "shape_fit",
     "extractors",
+    "labels",
 )
 
 

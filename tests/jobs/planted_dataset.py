@@ -67,7 +67,7 @@ def write_dataset(
     named = {"fingerprint": "0" * 64, "licence": "Apache-2.0"}
     content = {
         "format": 1,
-        "dataset": {"samples": rows, "shard_size": shard_size},
+        "dataset": {"samples": rows, "shard_size": shard_size, "space": "w"},
         "generator": {"name": "planted", "options": {}, **named},
         "extractors": [
             {**named, "name": name, "load": name, "options": dict(one.options),

@@ -105,7 +105,7 @@ def test_stopping_any_command_by_hand_is_said(monkeypatch, capsys):
     def stopped():
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("jobs.publish.code_version", stopped)
+    monkeypatch.setattr("jobs.versions.code_version", stopped)
     with pytest.raises(SystemExit) as done:
         cli.main(["version"])
     assert done.value.code == 130

@@ -9,7 +9,7 @@ import pytest
 
 from jobs.evaluation_stage import Evaluator, spread_along
 from jobs.mining_stage import check_mining
-from jobs.publish import attribute_pairs
+from jobs.attributes import attribute_pairs
 from mining.description import describe
 from mining.methods.base import Direction
 from schemas.errors import RunError

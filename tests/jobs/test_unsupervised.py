@@ -14,7 +14,7 @@ import yaml
 
 from jobs.mining_data import mined_attributes, read_styles
 from jobs.mining_stage import check_mining
-from jobs.publish import named
+from jobs.cards import named
 from mining.description import describe
 from schemas.directions import DirectionCard, Provenance, Response
 from schemas.errors import InputError

@@ -1,0 +1,101 @@
+"""One direction from a finished dataset, without Ray: planted truth, rows chosen, wrong input."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from jobs.cli import main as lode
+from schemas.samples import Field
+from storage.catalog import Catalog
+from tests.jobs.planted_dataset import Made, write_dataset
+
+ROWS, DIM = 3000, 24
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory):
+    """w decides the width; in a third of the rows, told by `odd`, it does so the other way."""
+    rng = np.random.default_rng(3)
+    w = rng.normal(size=(ROWS, DIM)).astype(np.float32)
+    axis = rng.normal(size=DIM)
+    axis /= np.linalg.norm(axis)
+    odd = rng.uniform(size=ROWS) < 0.33
+    width = (w @ axis) * np.where(odd, -5.0, 5.0) + 0.1 * rng.normal(size=ROWS)
+    made = Made({"width": width, "odd": odd.astype(float)}, rng.uniform(size=ROWS) > 0.05)
+    about = Field("w", "float32", (DIM,))
+    folder = tmp_path_factory.mktemp("quick") / "dataset"
+    return write_dataset(folder, {"face": made}, ROWS, others={"w": (about, w)}).url, axis
+
+
+@pytest.fixture
+def run(planted, capsys):
+    def run(*words: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            lode(["dataset", "direction", planted[0], *words])
+        said = capsys.readouterr()
+        return int(ended.value.code or 0), said.out, said.err
+
+    return run
+
+
+def test_the_rows_that_are_chosen_decide_the_direction(planted, run, tmp_path):
+    file = tmp_path / "even.npy"
+    words = ("--attribute", "width", "--where", "odd = 0", "--out", str(file), "-o", "json")
+    status, out, _ = run(*words)
+    assert status == 0
+    said = json.loads(out)
+    vector = np.load(file, allow_pickle=False)
+    assert vector @ planted[1] > 0.9995 and np.linalg.norm(vector) == pytest.approx(1, abs=1e-6)
+    assert said["slope"] == pytest.approx(5, rel=0.01)
+    assert said["sigma"] == pytest.approx(1, rel=0.1)
+    assert said["rows"] == pytest.approx(ROWS * 0.95 * 0.67, rel=0.05)
+    _, out, _ = run("--attribute", "width", "--where", "odd > 0.5", "-o", "json")
+    assert json.loads(out)["slope"] == pytest.approx(5, rel=0.01)  # along the other sign
+    status, _, err = run(*words)
+    assert status == 2 and "is there already" in err
+
+
+def test_a_label_is_mined_and_published_with_its_expression(planted, run, tmp_path):
+    place = str(tmp_path / "catalog")
+    words = ("--label", "big = if(odd > 0, -width, width)", "--catalog", place, "-o", "json")
+    status, out, err = run(*words)
+    assert status == 0, err
+    (card,) = Catalog(place).cards()
+    assert card.attribute == "big" and card.method == "ridge" and card.space == "w"
+    assert card.vector @ planted[1] > 0.9995 and card.slope == pytest.approx(5, rel=0.01)
+    assert "odd > 0" in json.loads(card.provenance.settings)["label"]
+    assert card.direction_id == json.loads(out)["direction"]
+    assert run(*words)[0] == 0 and len(Catalog(place).cards(all_versions=True)) == 1
+
+
+def test_labels_come_from_a_file_and_svm_takes_its_options(planted, run, tmp_path):
+    file = tmp_path / "labels.yaml"
+    file.write_text("even: {is: width > 0 and odd = 0 or width < 0 and odd = 1, unit: '1'}\n")
+    words = ("--labels", str(file), "--method", "svm", "--set", "share=0.4", "-o", "json")
+    status, out, err = run(*words)
+    assert status == 0, err
+    assert json.loads(out)["attribute"] == "even"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "no attribute came"),
+        (("--attribute", "widht"), "did you mean 'width'"),
+        (("--attribute", "width", "--method", "nrsfm"), "unknown method"),
+        (("--attribute", "width", "--set", "penalti=1"), "penalti"),
+        (("--attribute", "width", "--set", "penalty"), "KEY=VALUE"),
+        (("--attribute", "width", "--where", "odd"), "no condition"),
+        (("--attribute", "width", "--where", "odd >"), "where"),
+        (("--attribute", "width", "--where", "odd > 2"), "rows"),
+        (("--label", "width > 1"), "label"),
+        (("--label", "wide"), "NAME=EXPRESSION"),
+        (("--labels", "nowhere.yaml"), "cannot be read"),
+    ],
+)
+def test_a_mistake_is_one_line(run, words, said):
+    status, out, err = run(*words)
+    assert status == 2 and out == "" and said in err and err.count("\n") == 1
