@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from schemas.errors import InputError
-from schemas.expression_functions import finite
+from schemas.expression_functions import aligned, finite
 from schemas.expression_kinds import Kind, kind_of
 
 Column: TypeAlias = NDArray | pa.Array
@@ -69,18 +69,19 @@ def as_numbers(column: Column, indices: tuple[int, ...] = ()) -> NDArray[np.floa
     """(N, *shape) float64, of these entries only; NaN for nulls and whatever is not finite."""
     if isinstance(column, np.ndarray):
         return finite(column[(slice(None), *indices)])
-    count, shape, gaps = len(column), [], None
+    shape, gaps = [len(column)], []
     leaves: Any = column
     while pa.types.is_fixed_size_list(leaves.type):  # null lists at any depth keep their place
+        if leaves.null_count:
+            gaps.append(np.asarray(leaves.is_null()).reshape(shape))
         size = leaves.type.list_size
-        if leaves.null_count or gaps is not None:
-            null = np.asarray(leaves.is_null())
-            gaps = np.repeat(null if gaps is None else gaps | null, size)
         leaves = leaves.values.slice(leaves.offset * size, len(leaves) * size)
         shape.append(size)
     taken = (slice(None), *indices)
-    values = finite(_plain(leaves).reshape(count, *shape)[taken])
-    return values if gaps is None else np.where(gaps.reshape(count, *shape)[taken], np.nan, values)
+    values = finite(_plain(leaves).reshape(shape)[taken])
+    for gap in gaps:
+        values = np.where(*aligned([gap[taken[: gap.ndim]], np.array(np.nan), values]))
+    return values
 
 
 def _plain(column: Any) -> NDArray:

@@ -34,6 +34,7 @@ from schemas.registry import unknown
 Shape: TypeAlias = tuple[int, ...]
 Kind: TypeAlias = str | tuple[str, Shape]  # "number", "text", "truth" or ("number", shape)
 _SHOWN = 80  # characters of an expression in an error
+_ALIKE = "expected numbers only, texts only or truth values only"
 
 
 def check(expression: Expression, kinds: Mapping[str, Kind], who: str = "expression") -> Kind:
@@ -166,7 +167,7 @@ class _Check:
                 said = f"{_short(operand)} is {_said(kind)}"
                 advice = " or if(..., 1, 0)" if kind == "truth" else ""
                 self._fail(node, said, f"expected a number{advice}")
-            shape = self._joint(node, shape, _shape(kind))
+            shape = self._joint(node, shape, shape_of(kind))
         return _number(shape)
 
     def _joint(self, node: Node, shape: Shape, other: Shape) -> Shape:
@@ -176,7 +177,7 @@ class _Check:
 
     def _indexed(self, node: Node, base: Node, indices: Shape) -> Kind:
         kind = self.kind(base)
-        shape = _shape(kind) if isinstance(kind, tuple) else ()
+        shape = shape_of(kind) if isinstance(kind, tuple) else ()
         if len(indices) > len(shape):
             said = f"{len(indices)} indices, but {_short(base)} is {_said(kind)}"
             self._fail(node, said, f"expected {len(shape) or 'none'}")
@@ -194,7 +195,7 @@ class _Check:
         kind = self._numbers(node, arguments)
         if FUNCTIONS[name].reduce is None or len(arguments) > 1:
             return kind
-        shape = _shape(kind)
+        shape = shape_of(kind)
         if not shape or not shape[-1]:
             expected = "expected two or more arguments, or one with a shape"
             self._fail(node, f"{_short(arguments[0])} is {_said(kind)}", expected)
@@ -208,16 +209,17 @@ class _Check:
         if odd is not None:
             other = next(kind for kind in kinds if kind != odd)
             self._fail(node, f"gives {_said(odd)} or {_said(other)}", _ALIKE)
-        return self._numbers(node, operands)
+        shape: Shape = ()
+        for kind in kinds:
+            shape = self._joint(node, shape, shape_of(kind))
+        return _number(shape)
 
     def _fail(self, node: Node, said: str, expected: str) -> NoReturn:
         raise InputError(f"{self._who}: {_short(node)}: {said}; {expected}.")
 
 
-_ALIKE = "expected numbers only, texts only or truth values only"
-
-
-def _shape(kind: Kind) -> Shape:
+def shape_of(kind: Kind) -> Shape:
+    """The shape of one row's value; () for what has none."""
     return kind[1] if isinstance(kind, tuple) else ()
 
 

@@ -102,7 +102,8 @@ def within(value: Any, options: Sequence[Any]) -> Masks:
 def chosen(condition: Masks, yes: Any, no: Any) -> Any:
     """`yes` where the condition is true, `no` where it is false, else unknown."""
     if isinstance(yes, Masks):
-        return either(both(condition, yes), both(negated(condition), no))
+        pairs = zip(yes, no, strict=True)
+        return Masks(*(condition.true & one | condition.false & other for one, other in pairs))
     if isinstance(yes, np.ndarray):
         true, false, yes, no = aligned([condition.true, condition.false, yes, no])
         return np.where(true, yes, np.where(false, no, np.nan))

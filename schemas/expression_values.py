@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from schemas.errors import InputError
 from schemas.expression_columns import Column, as_numbers, as_texts, column_kind, readable
 from schemas.expression_functions import ARITHMETIC, FUNCTIONS, aligned, finite, power
-from schemas.expression_kinds import Kind, check, check_condition, kind_of, kinds_of
+from schemas.expression_kinds import Kind, check, check_condition, kind_of, kinds_of, shape_of
 from schemas.expression_masks import (
     Masks,
     both,
@@ -50,6 +51,7 @@ from schemas.expression_tree import (
 __all__ = ["Kind", "Values", "check", "check_condition", "evaluate", "kind_of", "kinds_of"]
 
 # numbers, texts (an Arrow array, or a scalar for a constant) or a condition; constants have no rows
+_BLOCK = 2**17  # numbers of a column at once: what caches hold, and memory need not
 Result: TypeAlias = NDArray[np.float64] | pa.Array | pa.Scalar | Masks
 
 
@@ -106,9 +108,34 @@ def evaluate(
     others = {name: "number" for name in columns if name not in found}  # for suggestions
     check(expression, others | found, who)
     count = _rows(read or columns, rows, who)
+    width = max((math.prod(shape_of(kind)) for kind in found.values()), default=1)
+    step = max(1, _BLOCK // max(1, width))
     with np.errstate(all="ignore"):
-        result = _Evaluation(read, found).result(expression.root)
-    return _whole(result, count)
+        blocks = [
+            _block(expression, read, found, start, min(step, count - start))
+            for start in range(0, max(1, count), step)
+        ]
+    return blocks[0] if len(blocks) == 1 else _joined(blocks)
+
+
+def _block(
+    expression: Expression,
+    columns: Mapping[str, Any],
+    kinds: Mapping[str, Kind],
+    start: int,
+    count: int,
+) -> Values:
+    """The values of some rows."""
+    pieces = {
+        name: column[start : start + count]  # a view, of Arrow's too
+        for name, column in columns.items()
+    }
+    return _whole(_Evaluation(pieces, kinds).result(expression.root), count)
+
+
+def _joined(blocks: Sequence[Values]) -> Values:
+    values, known = zip(*((block.values, block.known) for block in blocks), strict=True)
+    return Values(np.concatenate(values), np.concatenate(known))
 
 
 def _rows(columns: Mapping[str, Any], rows: int | None, who: str) -> int:
@@ -151,7 +178,7 @@ class _Evaluation:
     def result(self, node: Node) -> Any:
         match node:
             case Number(value):
-                return np.float64(value).reshape(())
+                return np.array(value)
             case Text(value):
                 return pa.scalar(value, pa.large_string())
             case Truth(value):

@@ -174,7 +174,7 @@ def test_lists_and_null_are_read(load):
         (["--evaluation.steps", "[1"], "Missing end delimiter"),
         (["--mining.methods.ridge=null", "--mining.methods.svm=null"], "at least 1 item"),
         (["stray"], "unrecognized arguments: stray"),
-        (["--config", "nowhere.yaml"], "nowhere.yaml cannot be read"),
+        (["--config", "nowhere.yaml"], "nowhere.yaml cannot be read: No such file or directory."),
     ],
 )
 def test_a_mistake_on_the_command_line_is_one_clear_error(load, words, said):

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from schemas.errors import InputError, MissingBackendError
-from schemas.registry import build, load, missing_client
+from schemas.registry import build, fitted_options, load, missing_client, unknown
 
 REGISTRY = {
     "here": ("mining.methods.ridge:RidgeConfig", ""),
@@ -20,6 +20,25 @@ REGISTRY = {
 def test_an_unknown_name_gets_the_nearest():
     with pytest.raises(InputError, match="unknown method 'heer'; did you mean 'here'"):
         load("method", "heer", REGISTRY)
+
+
+def test_of_many_names_the_nearest_are_listed_and_the_others_counted():
+    names = [f"column_{k}" for k in range(170)]
+    said = str(unknown("attribute", "column_17x", names))
+    assert said.startswith("unknown attribute 'column_17x'; did you mean 'column_17'? Known: ")
+    listed = said.partition("Known: ")[2].removesuffix(" and 162 more.").split(", ")
+    assert len(listed) == 8 and listed[0] == "column_17" and set(listed) <= set(names)
+    few = str(unknown("attribute", "yaw", [f"a{k}" for k in range(20)]))
+    assert few.count("a") > 20 and "more" not in few
+
+
+def test_a_number_for_a_text_says_how_to_write_it():
+    with pytest.raises(InputError, match="checksum = 0: .*two pairs of quotes, \"'...'\""):
+        fitted_options("it", _takes_text, {"checksum": 0})
+    assert fitted_options("it", _takes_text, {"checksum": "0000"}) == {"checksum": "0000"}
+
+
+def _takes_text(checksum: str | None = None) -> None: ...
 
 
 @pytest.mark.parametrize(
