@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mining.methods.camera import component_names, euler_angles, image_points, split_cameras
+from mining.methods.refine import Factors, best_amplitudes, best_cameras
 from schemas.errors import InputError
 
 Array = NDArray[np.float64]
@@ -18,20 +19,23 @@ class ShapeModel:
     """Rank-one shape model: R(q) = K [I|0] R(theta) (B_0 + sum_k alpha_k d_k b_k') + t 1'.
 
     Source: Haas, Grasshof & Brandt (2022), arXiv:2211.07195, equations (2), (9) and (11).
-    The rows b_k are orthonormal and orthogonal to B_0's rows and to 1, so t is the centroid.
+    The rows of B_0 and the b_k are orthogonal to 1, so t is the centroid. In the closed form the
+    b_k are orthonormal and orthogonal to B_0 besides; the joint refinement gives that up.
     Angles follow the geometry extractor: yaw > 0 to the image's right, pitch > 0 up, roll > 0
     clockwise, in radians (see `camera`).
     """
 
     mean_shape: Array  # (3, L) B_0 in fractions of the image: x right, y down, z away
-    basis: Array  # (K, L) rows b_k
+    basis: Array  # (K, L) unit rows b_k
     modes: Array  # (K, 3) unit vectors d_k
-    codes: Array  # (N, 8 + K) q of the rows it was fitted to, their cameras held at M_0
+    codes: Array  # (N, 8 + K) q of the rows it was fitted to
     objective: float  # equation (10) without its penalty, which is 0: the d_k are unit vectors
     relative_residual: float  # |X - R(q)|_F / |X - t|_F over the rows it was fitted to
     rms: float  # root mean square of |x - R(q)| per landmark, in fractions of the image
     rank_share: float  # share of |X - t|_F^2 inside the 3 + K kept singular vectors
-    metric: bool  # the metric upgrade was positive definite, so that angles are angles
+    metric: bool  # metric cameras were found, so that angles are angles
+    closed_residual: float = float("nan")  # relative_residual of the closed form alone
+    sweeps: int = 0  # of the joint refinement
 
     @property
     def components(self) -> int:
@@ -53,11 +57,11 @@ class ShapeModel:
     def fit(self, landmarks: Array, sweeps: int = 300, tolerance: float = 1e-9) -> Array:
         """Equation (11): the q that brings R(q) nearest to each new set of landmarks.
 
-        Orthogonality splits the objective: t is the centroid, and the cameras M and alpha see
-        the landmarks only through X B_0' and X b_k. The two are solved for in turn, each in
-        closed form, from the rigid fit on, so the residual never grows; a sweep that lowers a
-        row's sum of squares by less than `tolerance` of itself is that row's last, so that a row's
-        codes do not depend on the rows beside it.
+        t is the centroid. The cameras M and alpha see the landmarks only through their coordinates
+        in the span of B_0 and the b_k, and are solved for in turn, each in closed form, from the
+        rigid fit on, so the residual never grows; a sweep that lowers a row's sum of squares by
+        less than `tolerance` of itself is that row's last, so that a row's codes do not depend on
+        the rows beside it.
 
         Args:
             landmarks: (N, L, 2) in [0, 1].
@@ -71,24 +75,20 @@ class ShapeModel:
         """
         landmarks = check_landmarks(landmarks, self.mean_shape.shape[1])
         shift = landmarks.mean(axis=1)
-        centred = landmarks - shift[:, None]
-        frame, upper = np.linalg.qr(self.mean_shape.T)
-        rigid = np.einsum("nlc,li->nci", centred, frame)
-        bent = np.einsum("nlc,kl->nck", centred, self.basis)
-        cameras = np.linalg.solve(upper, rigid.transpose(0, 2, 1)).transpose(0, 2, 1)
-        alpha = amplitudes(cameras, self.modes, bent)
-        last = np.full(len(landmarks), np.inf)
-        active = np.arange(len(landmarks))
+        frame, upper = np.linalg.qr(np.concatenate([self.mean_shape, self.basis]).T)
+        points = (landmarks - shift[:, None]).transpose(0, 2, 1) @ frame
+        still = np.zeros((len(points), self.components))
+        whole = Factors(np.empty(0), upper.T[:3], upper.T[3:], self.modes, still)
+        cameras = best_cameras(points, whole)
+        alpha = best_amplitudes(points, replace(whole, cameras=cameras))
+        last = np.full(len(points), np.inf)
+        active = np.arange(len(points))
         for _ in range(sweeps):
-            near, far = rigid[active], bent[active]
-            solid = alpha[active, None, :] * self.modes.T
-            gram = upper.T @ upper + solid @ solid.transpose(0, 2, 1)
-            right = near @ upper + far @ solid.transpose(0, 2, 1)
-            seen = np.linalg.solve(gram, right.transpose(0, 2, 1)).transpose(0, 2, 1)
-            size = amplitudes(seen, self.modes, far)
-            loss = ((near - seen @ upper.T) ** 2).sum(axis=(1, 2))
-            loss += ((far - size[:, None] * (seen @ self.modes.T)) ** 2).sum(axis=(1, 2))
-            cameras[active], alpha[active] = seen, size
+            part = replace(whole, alpha=alpha[active])
+            part = replace(part, cameras=best_cameras(points[active], part))
+            part = replace(part, alpha=best_amplitudes(points[active], part))
+            cameras[active], alpha[active] = part.cameras, part.alpha
+            loss = ((points[active] - part.points()) ** 2).sum(axis=(1, 2))
             going = last[active] - loss > tolerance * loss
             last[active] = loss
             active = active[going]

@@ -10,7 +10,8 @@ from scipy.optimize import least_squares, minimize
 
 from mining.generators.head.camera import pose_matrix
 from mining.methods.camera import image_points
-from mining.methods.nrsfm import NrsfmConfig, best_mode, fit_nrsfm
+from mining.methods.closed_form import best_mode
+from mining.methods.nrsfm import NrsfmConfig, fit_nrsfm
 from schemas.errors import InputError
 
 ROWS, POINTS, MODES = 120, 30, 4
