@@ -26,7 +26,7 @@ from mining.extractors.label import Labels
 from mining.extractors.registry import EXTRACTORS, make_extractors, unmarked
 from mining.generators.base import Floats, Generator
 from mining.generators.registry import make_generator
-from mining.labels import Label, columns_of
+from mining.labels import Label
 from mining.latents import shard_latents
 from mining.methods.base import Direction
 from mining.threads import limit_threads
@@ -35,6 +35,7 @@ from schemas.registry import load
 from schemas.settings import EngineSettings, EvaluationSettings
 from storage.dataset import image_size
 from storage.manifest import Manifest
+from storage.selecting import row_fields
 
 DESCRIPTOR = "descriptor"  # the column, and the option that turns it on
 HELD_OUT = 2**32  # a shard number that no dataset reaches, so these latents are in none
@@ -76,7 +77,7 @@ class Evaluator:
         self._extractors = make_extractors(options)
         check_same(manifest, self._generator, self._extractors, settings.descriptor)
         if labels:
-            self._extractors.append(Labels(labels, columns_of(manifest), self._extractors))
+            self._extractors.append(Labels(labels, row_fields(manifest), self._extractors))
         self._settings = settings
         self._config = replace(
             rescoring_config(settings, descriptor_of(self._extractors)),

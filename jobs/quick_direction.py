@@ -15,8 +15,6 @@ from jobs.mining_stage import make_config, settings_json
 from mining.labels import (
     Label,
     check_labels,
-    columns_of,
-    kinds_of,
     needed_columns,
     values_in,
     with_labels,
@@ -24,15 +22,13 @@ from mining.labels import (
 from mining.methods.registry import SCORE_METHODS
 from schemas.directions import DirectionCard
 from schemas.errors import InputError
-from schemas.expression_values import check, evaluate
-from schemas.expressions import Expression, parse
 from schemas.registry import load, unknown
 from schemas.samples import from_column
 from schemas.settings import MiningSettings
 from storage.catalog import Catalog
 from storage.dataset import Dataset
 from storage.files import absolute
-from storage.manifest import Manifest
+from storage.selecting import select
 
 
 def mine_quick(
@@ -64,14 +60,14 @@ def mine_quick(
     fields = with_labels(manifest, labels)
     if attribute not in fields:
         raise unknown("attribute", attribute, fields)
-    condition = _condition(where, manifest)
     tied = manifest.settings["space"] == "w"
     column = "w" if tied else "w_plus"
     reads = needed_columns(manifest, [attribute], labels)
-    asked = {name: columns_of(manifest)[name].name for name in condition.names} if condition else {}
-    table = dataset.read(list(dict.fromkeys([column, *reads.values(), *asked.values()])))
-    if condition is not None:
-        table = table.filter(pa.array(_kept(condition, table, asked)))
+    tables = list(select(dataset, where, list(dict.fromkeys([column, *reads.values()]))))
+    if not tables:
+        which = f"with {where}" if where else "yet"
+        raise InputError(f"direction: {dataset.url} has no rows {which}; nothing can be mined.")
+    table = pa.concat_tables(tables)
     scores = values_in(table, attribute, reads, labels)
     latents = from_column(table.column(column))
     found = _mined(latents, scores, attribute, method, config)
@@ -92,20 +88,6 @@ def mine_quick(
 def publish_quick(card: DirectionCard, url: str) -> str:
     """Publish the card alone; the publication's id."""
     return Catalog(url).publish([card]).publication_id
-
-
-def _condition(where: str | None, manifest: Manifest) -> Expression | None:
-    if where is None:
-        return None
-    expression = parse(where, "where")
-    if check(expression, kinds_of(manifest), "where") != "truth":
-        raise InputError(f"where: {expression.text} is no condition; expected one, as yaw > 10.")
-    return expression
-
-
-def _kept(condition: Expression, table: pa.Table, asked: Mapping[str, str]) -> NDArray[np.bool_]:
-    found = evaluate(condition, {name: table.column(column) for name, column in asked.items()})
-    return found.values.astype(bool) & found.known
 
 
 def _mined(latents: NDArray, scores: NDArray, attribute: str, method: str, config: Any) -> Any:

@@ -29,6 +29,7 @@ from schemas.plain_yaml import read_yaml
 from schemas.samples import Field
 from storage.dataset import Dataset, attribute_fields
 from storage.manifest import Manifest
+from storage.selecting import row_fields, row_kinds
 
 KEYS = ("is", "unit", "text")
 NAME = r"[a-z][a-z0-9_]{0,59}"
@@ -93,7 +94,7 @@ def check_labels(labels: Mapping[str, Label], manifest: Manifest) -> None:
         InputError: a label has the name of an attribute, reads a column that is not there, or
             gives text or several numbers a row.
     """
-    measured, kinds = attribute_fields(manifest), kinds_of(manifest)
+    measured, kinds = attribute_fields(manifest), row_kinds(manifest)
     for label in labels.values():
         who = f"label {label.name!r}"
         if label.name in measured:
@@ -106,22 +107,6 @@ def check_labels(labels: Mapping[str, Label], manifest: Manifest) -> None:
 def with_labels(manifest: Manifest, labels: Mapping[str, Label]) -> dict[str, Field]:
     """Every attribute that can be mined: those that are measured, then the labels."""
     return {**attribute_fields(manifest), **{name: made.field for name, made in labels.items()}}
-
-
-def columns_of(manifest: Manifest) -> dict[str, Field]:
-    """What an expression may read: every column by its name, and attributes by their short ones."""
-    columns = {field.name: field for field in manifest.fields if field.dtype != "binary"}
-    return {**attribute_fields(manifest), **columns}
-
-
-def kinds_of(manifest: Manifest) -> dict[str, Any]:
-    """The columns' kinds as `schemas.expression_values.check` takes them."""
-    return {name: _kind(field) for name, field in columns_of(manifest).items()}
-
-
-def _kind(field: Field) -> Any:
-    plain = "text" if field.dtype == "string" else "number"
-    return (plain, field.shape) if field.shape else plain
 
 
 def attribute_values(
@@ -138,7 +123,7 @@ def needed_columns(
     manifest: Manifest, names: Iterable[str], labels: Mapping[str, Label]
 ) -> dict[str, str]:
     """Name in an expression, or of an attribute -> the column behind it."""
-    measured, known = attribute_fields(manifest), columns_of(manifest)
+    measured, known = attribute_fields(manifest), row_fields(manifest)
     read: dict[str, str] = {}
     for name in names:
         if name in labels:

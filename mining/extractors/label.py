@@ -26,7 +26,7 @@ class Labels:
 
     Args:
         labels: name -> label.
-        columns: name in an expression -> the dataset's column, as `mining.labels.columns_of`.
+        columns: name in an expression -> the dataset's column, as `storage.selecting.row_fields`.
         extractors: those that run before it.
     """
 

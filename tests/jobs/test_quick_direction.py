@@ -88,7 +88,7 @@ def test_labels_come_from_a_file_and_svm_takes_its_options(planted, run, tmp_pat
         (("--attribute", "width", "--method", "nrsfm"), "unknown method"),
         (("--attribute", "width", "--set", "penalti=1"), "penalti"),
         (("--attribute", "width", "--set", "penalty"), "KEY=VALUE"),
-        (("--attribute", "width", "--where", "odd"), "no condition"),
+        (("--attribute", "width", "--where", "odd"), "expected a condition"),
         (("--attribute", "width", "--where", "odd >"), "where"),
         (("--attribute", "width", "--where", "odd > 2"), "rows"),
         (("--label", "width > 1"), "label"),

@@ -8,12 +8,13 @@ import pytest
 from mining.description import describe
 from mining.extractors.base import measure
 from mining.extractors.label import Labels
-from mining.labels import attribute_values, columns_of, make_labels
+from mining.labels import attribute_values, make_labels
 from mining.sampling import Measurer, Renderer
 from schemas.settings import RunSettings
 from storage.dataset import Dataset
 from storage.files import Store
 from storage.manifest import claim
+from storage.selecting import row_fields
 from storage.shards import commit
 
 READER = "tests.examples.points:PointsExtractor"
@@ -52,7 +53,7 @@ def test_an_image_has_the_label_that_its_row_has(made):
     dataset, images, extractors = made
     labels = make_labels(LABELS)
     known = attribute_values(dataset, labels, labels)
-    measurer = Labels(labels, columns_of(dataset.manifest), extractors)
+    measurer = Labels(labels, row_fields(dataset.manifest), extractors)
     found = measure([*extractors, measurer], images)["label"]
     missed = np.isnan(known["turn"])
     assert 3 < missed.sum() < 30  # images without a face are among them
@@ -65,13 +66,13 @@ def test_what_reads_the_latents_is_unknown_on_images(made):
     dataset, images, extractors = made
     labels = make_labels(LABELS)
     assert np.isfinite(attribute_values(dataset, ["first"], labels)["first"]).all()
-    measurer = Labels(labels, columns_of(dataset.manifest), extractors)
+    measurer = Labels(labels, row_fields(dataset.manifest), extractors)
     assert np.isnan(measure([*extractors, measurer], images)["label"].values["first"]).all()
 
 
 def test_another_expression_is_another_fingerprint(made):
     dataset, _, extractors = made
-    columns = columns_of(dataset.manifest)
+    columns = row_fields(dataset.manifest)
     prints = {
         Labels(make_labels({"a": text}), columns, extractors).fingerprint()
         for text in ("yaw > 1", "yaw > 2", "yaw >= 1")
