@@ -27,7 +27,7 @@ from jobs.agreement_notes import notes_on
 from jobs.report.agreement_charts import Scatter, scatter
 from mining.evaluation.agreement import AngleBin, Comparison, Series, compare, failures_by_angle
 from mining.evaluation.landmark_agreement import LandmarkComparison, compare_landmarks
-from mining.evaluation.quantities import READS, said
+from mining.evaluation.quantities import root_of, said
 from mining.evaluation.trust import Trust, trust_by_agreement, trust_by_truth
 from schemas.errors import ConflictError, CorruptDataError, InputError
 from storage.dataset import Dataset
@@ -103,9 +103,7 @@ def compare_backends(dataset: Dataset) -> tuple[Agreement, Pictures]:
     if not manifest.extractors:
         raise InputError(f"agreement: {dataset.url} has no extractor, so nothing was measured.")
     kin = {
-        about["name"]: str(about["options"].get("source", READS[about["name"]]))
-        if about["name"] in READS
-        else about["name"]
+        about["name"]: root_of(about["load"], about["name"], about["options"])
         for about in manifest.extractors
     }
     columns = read_columns(dataset)

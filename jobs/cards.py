@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from jobs.attributes import attribute_pairs, spreads_of
+from jobs.attributes import attribute_pairs, spreads_of, true_name
 from jobs.evaluation_stage import Evaluated, rescoring_config
 from jobs.mining_data import labels_of
 from jobs.mining_stage import Mined
@@ -70,7 +70,8 @@ def card_of(
     generator = dataset.manifest.generator
     known = None
     if truth is not None:
-        known = truth_cosine(truth, direction.attribute, direction.vector, direction.space)
+        name = true_name(direction.attribute, dataset.manifest, truth.names)
+        known = truth_cosine(truth, name, direction.vector, direction.space)
     return DirectionCard(
         attribute=direction.attribute,
         unit=direction.unit,
@@ -82,7 +83,7 @@ def card_of(
         generator_licence=generator["licence"],
         vector=direction.vector.astype(np.float32),
         provenance=Provenance(
-            dataset.dataset_id, seed, settings, code_version(), package_versions()
+            dataset.dataset_id, seed, settings, code_version(), package_versions(dataset.manifest)
         ),
         slope=direction.slope,
         sigma=sigma,

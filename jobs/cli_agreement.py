@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
+import sys
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -19,6 +22,17 @@ if TYPE_CHECKING:
 Output = Literal["table", "json"]
 HEADER = ("quantity", "first", "second", "rows", "r", "95 %", "rho", "bias", "spread", "slope")
 FAILING = ("outliers", "only first", "only second")
+LEAST = 5  # columns of a table that are printed however narrow the terminal is
+WIDE = 10_000  # characters of a line where nobody looks
+READABLE = 110  # characters of a line of text
+LEGEND = (
+    "r: Pearson's correlation, with its 95 % interval. rho: Spearman's, of ranks. bias, spread: "
+    "mean and standard deviation of second minus first, where both have one unit. slope: of the "
+    "line second = slope x first + intercept. outliers: rows more than four robust standard "
+    "deviations off. only first, only second: rows that one of the two alone measured.",
+    "Distances of landmarks are in parts of the eye distance. 95th: what 95 % of the rows stay "
+    "below. over 10 %: share of the rows farther apart.",
+)
 
 
 def agreement(
@@ -48,9 +62,14 @@ def agreement(
     if output == "json":
         typer.echo(json.dumps(document(found), indent=2, allow_nan=False, ensure_ascii=False))
         return
-    for line in lines(found):
+    for line in lines(found, width()):
         typer.echo(line)
     typer.echo(f"\n{page}\n{numbers}")
+
+
+def width() -> int:
+    """Characters of a line of the terminal; WIDE where the text goes elsewhere."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDE
 
 
 def beside(url: str) -> str:
@@ -65,25 +84,29 @@ def beside(url: str) -> str:
     return f"{parent}/results"
 
 
-def lines(found: Agreement) -> list[str]:
-    """The comparison as text: notes, whom to trust, every pair, landmarks, failures."""
-    text = [
-        f"dataset {found.dataset_id}: {found.rows:,} rows, "
-        + ", ".join(f"{made.name} measured {made.measured:,}" for made in found.backends)
-    ]
-    text += found.notes
+def lines(found: Agreement, width: int = WIDE) -> list[str]:
+    """The comparison as text: notes, whom to trust, every pair, landmarks, failures.
+
+    Args:
+        width: characters of a line, at most; tables leave their last columns out for it.
+    """
+    told = ", ".join(f"{made.name} measured {made.measured:,}" for made in found.backends)
+    text = _wrapped(f"dataset {found.dataset_id}: {found.rows:,} rows, {told}", width)
+    for note in found.notes:
+        text += _wrapped(note, width)
     if found.quantities:
-        rows = [
-            (one.name, " = ".join(one.trust.backends) or "none", one.trust.reason)
-            for one in found.quantities
-        ]
-        text += ["", *_aligned([("quantity", "trust", "why"), *rows])]
+        names = [(one.name, " = ".join(one.trust.backends) or "none") for one in found.quantities]
+        head, *trusted = _aligned([("quantity", "trust, and why"), *names])
+        text += ["", head]
+        for line, one in zip(trusted, found.quantities, strict=True):
+            text += [line, *_wrapped(one.trust.reason, width, "    ")]
         pairs = [_row(one.name, pair) for one in found.quantities for pair in one.comparisons]
-        text += ["", *_aligned([(*HEADER, *FAILING), *pairs])]
+        text += ["", *_fitted([(*HEADER, *FAILING), *pairs], width), *_wrapped(LEGEND[0], width)]
     if found.landmarks:
         header = ("landmarks", "", "points", "rows", "mean", "median", "95th", "over 10 %")
         rows = [_landmarks(one) for one in found.landmarks]
-        text += ["", *_aligned([(*header, *FAILING[1:]), *rows])]
+        table = _fitted([(*header, *FAILING[1:]), *rows], width)
+        text += ["", *table, *_wrapped(LEGEND[1], width)]
     if found.failures:
         names = list(found.failures[0].failed)
         rows = [
@@ -94,7 +117,7 @@ def lines(found: Agreement) -> list[str]:
             )
             for one in found.failures
         ]
-        text += ["", *_aligned([("failures at |yaw|", "rows", *names), *rows])]
+        text += ["", *_fitted([("failures at |yaw|", "rows", *names), *rows], width)]
     return text
 
 
@@ -147,3 +170,26 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*plain, strict=True)]
     padded = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in plain]
     return [line.rstrip() for line in padded]
+
+
+def _fitted(rows: Sequence[Sequence[str]], width: int) -> list[str]:
+    """`_aligned`, without the last columns where the lines would be too wide, which is said."""
+    shown, text = len(rows[0]), _aligned(rows)
+    while shown > LEAST and max(map(len, text)) > width:
+        shown -= 1
+        text = _aligned([row[:shown] for row in rows])
+    if shown == len(rows[0]):
+        return text
+    left = ", ".join(rows[0][shown:])
+    return text + _wrapped(f"(too narrow for {left}: they are on the page)", width)
+
+
+def _wrapped(text: str, width: int, indent: str = "") -> list[str]:
+    """A sentence as lines that can be read."""
+    return textwrap.wrap(
+        " ".join(text.split()),
+        max(20, min(width, READABLE)),
+        initial_indent=indent,
+        subsequent_indent=indent,
+        break_on_hyphens=False,
+    )

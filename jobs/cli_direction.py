@@ -47,7 +47,7 @@ def direction(
 ) -> None:
     """Mine one direction from the columns that are there; nothing is rendered.
 
-    An expression over columns makes a new attribute: --label "wide = mouth_width > 0.45". What the
+    An expression over columns makes a new attribute: --label "wide = mouth_width > 52". What the
     direction does to images is not measured; `lode mine` with mining.labels does.
     """
     from jobs.quick_direction import mine_quick, publish_quick
@@ -77,7 +77,7 @@ def _labels(label: str | None, file: str | None) -> dict[str, Label]:
         if not sign or not name.strip() or not text.strip():
             raise InputError(
                 f"lode dataset direction: --label {label!r} came; expected NAME=EXPRESSION, such "
-                'as "wide=mouth_width > 0.45".'
+                'as "wide=mouth_width > 52".'
             )
         given = {name.strip(): text.strip()}
     return make_labels(given, file)

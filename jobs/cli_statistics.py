@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from storage.files import Store
 
 Output = Literal["table", "json"]
+DEFAULT = "shape3d"  # the extractor whose coefficients this is mostly asked for
 TABLE = "statistics"  # what our JSON says of itself
 HEADER = ("parameter", "unit", "mean", "deviation", "0.5 %", "99.5 %", "least", "most")
 
@@ -25,7 +26,7 @@ def statistics(
     url: Annotated[str, typer.Argument(help="The dataset's folder or URL: <out>/dataset.")],
     extractor: Annotated[
         str, typer.Option(help="Whose columns: an extractor's name in the dataset.")
-    ] = "shape3d",
+    ] = DEFAULT,
     output: Annotated[Output, typer.Option("--output", "-o", help="How to print.")] = "table",
     out: Annotated[str, typer.Option(help="Also write the JSON to this file or URL.")] = "",
 ) -> None:
@@ -66,7 +67,10 @@ def summary(dataset: Dataset, extractor: str) -> tuple[Statistics, tuple[str, ..
 
     names = [about["name"] for about in dataset.manifest.extractors]
     if extractor not in names:
-        raise unknown("extractor", extractor, names)
+        said = str(unknown("extractor", extractor, names))
+        if extractor == DEFAULT:
+            said = f"statistics: the dataset has no {DEFAULT!r}; it has {', '.join(names)}."
+        raise InputError(f"{said} Say whose numbers with --extractor NAME.")
     fields = float_fields(dataset, extractor)
     if not fields:
         raise InputError(f"statistics: the extractor {extractor!r} has no columns of numbers.")

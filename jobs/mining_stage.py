@@ -56,7 +56,7 @@ def check_mining(mining: MiningSettings, manifest: Manifest) -> None:
     known = with_labels(manifest, labels)
     for attribute in mined_attributes(mining):
         if attribute not in known:
-            raise unknown("attribute", attribute, known)
+            raise _unknown_attribute(attribute, known, mining)
     for method, options in mining.methods.items():
         if method not in METHODS:
             raise unknown("method", method, METHODS)
@@ -73,6 +73,19 @@ def check_mining(mining: MiningSettings, manifest: Manifest) -> None:
                 f"mining.landmarks {mining.landmarks!r} has shape "
                 f"{columns[mining.landmarks].shape}; expected (L, 2)."
             )
+
+
+def _unknown_attribute(
+    attribute: str, known: Mapping[str, Any], mining: MiningSettings
+) -> InputError:
+    """The error for what no extractor measures, and whether anybody asked for it."""
+    error = unknown("attribute", attribute, known)
+    if mining.attributes != MiningSettings.model_fields["attributes"].default:
+        return error
+    return InputError(
+        f"{error} It stands in the default of mining.attributes: name there what the extractors "
+        "measure, or add one that measures it."
+    )
 
 
 def _check_unsupervised(method: str, config: Any, manifest: Manifest) -> None:

@@ -48,7 +48,7 @@ def make_report(
         strips=_strips(cards, evaluated, pairs),
         curves=_curves(mined),
         stages=tuple(stages),
-        packages=package_versions(),
+        packages=package_versions(dataset.manifest),
         failures=dict(mined.failures),
     )
 
@@ -64,7 +64,7 @@ def publication_id(settings: RunSettings, dataset: Dataset, cards: Sequence[Dire
         settings.evaluation.model_dump(),
         sorted(attribute_pairs(settings, dataset.manifest)),
         dataset.manifest.identity["extractors"],
-        package_versions(),
+        package_versions(dataset.manifest),
         code_version(),
         *sorted((name, made.expression.text) for name, made in labels_of(settings.mining).items()),
     ]

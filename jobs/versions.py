@@ -4,8 +4,20 @@ from __future__ import annotations
 
 import platform
 from importlib import metadata
+from typing import TYPE_CHECKING
+
+from mining.extractors.registry import unmarked
+
+if TYPE_CHECKING:
+    from storage.manifest import Manifest
 
 RECORDED = ("numpy", "scipy", "torch", "dlib-bin", "opencv-contrib-python-headless", "pyarrow")
+MEASURING = {  # extractor -> the packages beside those that compute what it measures
+    "mediapipe": ("mediapipe",),
+    "insightface": ("onnxruntime",),
+    "onnx_attributes": ("onnxruntime",),
+    "clip_attributes": ("transformers",),
+}
 
 
 def code_version() -> str:
@@ -16,10 +28,16 @@ def code_version() -> str:
         return "not installed"
 
 
-def package_versions() -> dict[str, str]:
-    """Versions of what decides the numbers."""
+def package_versions(manifest: Manifest | None = None) -> dict[str, str]:
+    """Versions of what decides the numbers, as far as it is installed.
+
+    Args:
+        manifest: of the dataset that they come from; what its extractors run on is told too.
+    """
+    kinds = [] if manifest is None else [unmarked(one["load"]) for one in manifest.extractors]
+    used = [name for kind in kinds for name in MEASURING.get(kind, ())]
     found = {"python": platform.python_version()}
-    for name in RECORDED:
+    for name in dict.fromkeys([*RECORDED, *used]):
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

@@ -53,7 +53,8 @@ def read_yaml(path: str) -> dict[str, Any]:
     except Exception as error:
         if not (isinstance(error, OSError | ValueError) or is_remote(error)):
             raise
-        raise InputError(f"settings file {path} cannot be read: {_one_line(error)}") from None
+        said = getattr(error, "strerror", None) or _one_line(error)  # without the path again
+        raise InputError(f"settings file {path} cannot be read: {said.rstrip('.')}.") from None
     if len(text) > MOST_BYTES:
         raise InputError(f"settings file {path} is larger than {MOST_BYTES:,} bytes.")
     stored = parse_yaml(text, f"settings file {path}")

@@ -16,12 +16,20 @@ from schemas.errors import InputError, LodeError, MissingBackendError
 Registry = Mapping[str, tuple[str, str]]
 
 
+MOST_LISTED = 20  # names in one message; of more, the FEW_LISTED nearest
+FEW_LISTED = 8
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
     """The error for a name that is not among the known ones, naming the nearest."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else "."
-    return InputError(f"unknown {kind} {name!r}{hint} Known: {', '.join(names)}.")
+    more = ""
+    if len(names) > MOST_LISTED:
+        more = f" and {len(names) - FEW_LISTED:,} more"
+        names = difflib.get_close_matches(name, names, n=FEW_LISTED, cutoff=0.0)
+    return InputError(f"unknown {kind} {name!r}{hint} Known: {', '.join(names)}{more}.")
 
 
 def load(kind: str, name: str, registry: Registry) -> Any:
@@ -199,5 +207,8 @@ def fitted_options(
         try:
             fitted[option] = TypeAdapter(hints.get(option, Any)).validate_python(value)
         except ValidationError as error:
-            raise InputError(f"{who}, option {option} = {value!r}: {_first(error)}") from None
+            said = f"{who}, option {option} = {value!r}: {_first(error)}"
+            if type(value) in (int, float, bool) and error.errors()[0]["type"] == "string_type":
+                said += " YAML takes it for a number: put it in two pairs of quotes, \"'...'\"."
+            raise InputError(said) from None
     return fitted

@@ -1,4 +1,4 @@
-"""Two sources of one quantity against each other: squares that are darker where rows are many."""
+"""Two sources of one quantity against each other: a fuller colour is more rows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jobs.report.numbers import mark
 from mining.evaluation.agreement import Comparison
 
 BINS = 44  # along each axis
-SHADES = (0.16, 0.34, 0.54, 0.76, 1.0)  # opacities, each for about three times as many rows
+SHADES = (0.36, 0.5, 0.65, 0.82, 1.0)  # opacities, each for about three times as many rows
 WINDOW = (0.2, 99.8)  # percentiles that the axes reach, so that one outlier does not flatten all
 MOST_POINTS = 200_000  # rows that are drawn, chosen by SEED where there are more
 SEED = 20_260

@@ -128,18 +128,22 @@ def _failures(found: Agreement) -> list[tuple[str, list[Cell]]]:
     ]
 
 
+def _count(count: int, one: str, several: str) -> Tile:
+    return Tile(numbers.whole(count), one if count == 1 else several)
+
+
 def _tiles(found: Agreement) -> list[Tile]:
     judged = [one for one in found.quantities if one.trust.basis in ("truth", "camera")]
     tied: Sequence[Any] = [one for one in found.quantities if len(one.trust.backends) > 1]
     tiles = [
-        Tile(numbers.whole(len(found.backends)), "backends"),
-        Tile(numbers.whole(found.rows), "images"),
+        _count(len(found.backends), "backend", "backends"),
+        _count(found.rows, "image", "images"),
         Tile(
             numbers.whole(len(found.quantities)),
-            "quantities compared",
+            "quantity compared" if len(found.quantities) == 1 else "quantities compared",
             f"{len(judged)} against the {found.reference}" if found.reference else "no truth known",
         ),
-        Tile(numbers.whole(len(tied)), "ties"),
+        _count(len(tied), "tie", "ties"),
     ]
     pairs = [pair for one in found.quantities for pair in one.comparisons]
     alone = [pair.pearson.value for pair in pairs if math.isfinite(pair.pearson.value)]

@@ -48,7 +48,7 @@ def percent(value: float, decimals: int = 1) -> str:
 
 def unit(name: str) -> str:
     """A unit as it follows a number: the degree sign, nothing for a plain number, " mm"."""
-    known = {"degrees": "°", "1": "", "percent": f"{NARROW}%"}
+    known = {"degrees": "°", "1": "", "percent": f"{NARROW}%", "standard deviations": f"{NARROW}SD"}
     return known.get(name, f"{NARROW}{name}")
 
 

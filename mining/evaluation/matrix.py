@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mining.evaluation.quantities import meanings
 from schemas.directions import DirectionCard
 
 Array = NDArray[np.float64]
@@ -24,8 +25,9 @@ class RescoringMatrix:
     own: tuple[int, ...]  # R, the column of a direction's own attribute; -1 where unmeasured
     raw: Array  # (R, A) attribute's unit per unit step; NaN where unmeasured
     relative: Array  # (R, A) population spreads per unit step
-    diagonality: float  # share of directions whose own attribute moves most, in spreads
-    judged: int  # directions behind that share: own attribute and another one measured
+    diagonality: float  # share of directions whose own quantity moves most, in spreads
+    judged: int  # directions behind that share: own quantity and another one measured
+    spreadless: tuple[str, ...]  # attributes that moved and have no spread to count that in
 
 
 @dataclass(frozen=True)
@@ -77,27 +79,35 @@ def rescoring_matrix(cards: Sequence[DirectionCard]) -> RescoringMatrix:
     own = tuple(
         attributes.index(card.attribute) if card.attribute in units else -1 for card in cards
     )
-    share, judged = diagonality(relative, own)
-    return RescoringMatrix(
-        direction_names(cards), attributes, tuple(units.values()), own, raw, relative, share, judged
-    )
+    told = list(meanings(attributes).values())
+    same = np.array([[bool(one & two) for two in told] for one in told], bool)
+    share, judged = diagonality(relative, own, same.reshape(len(told), len(told)))
+    lost = np.isfinite(raw).any(axis=0) & ~np.isfinite(relative).any(axis=0)
+    spreadless = tuple(attributes[column] for column in np.flatnonzero(lost))
+    names = direction_names(cards)
+    both = tuple(units.values()), own
+    return RescoringMatrix(names, attributes, *both, raw, relative, share, judged, spreadless)
 
 
-def diagonality(relative: Array, own: Sequence[int]) -> tuple[float, int]:
+def diagonality(relative: Array, own: Sequence[int], same: NDArray[np.bool_]) -> tuple[float, int]:
     """Share of rows whose own column is the largest in absolute value, and the rows judged.
 
-    Rows without a finite own value, or with no other finite value to beat, are not judged.
+    Columns of the own quantity are no rivals: jaw_open moves with mouth_open, and should. Rows
+    without a finite own value, or with no rival's finite value to beat, are not judged.
 
     Args:
         relative: (R, A) in population spreads, so that columns compare.
         own: R column numbers, -1 for none.
+        same: (A, A) whether two columns tell of one quantity.
     """
     hits = judged = 0
     for row, column in zip(np.abs(relative), own, strict=True):
-        if column < 0 or not np.isfinite(row[column]) or np.isfinite(row).sum() < 2:
+        if column < 0 or not np.isfinite(row[column]):
             continue
-        judged += 1
-        hits += int(np.nanargmax(row) == column)
+        rivals = row[~same[column] & np.isfinite(row)]
+        if len(rivals):
+            judged += 1
+            hits += int(row[column] >= rivals.max())
     return (hits / judged if judged else float("nan")), judged
 
 

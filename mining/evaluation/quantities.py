@@ -7,6 +7,9 @@ how each of its names is read; to add one, add its line.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
+
+from mining.extractors.registry import unmarked
 
 Reading = tuple[str, ...]  # the mean of these columns; a name with a minus counts negatively
 
@@ -35,6 +38,9 @@ QUANTITIES: Mapping[str, tuple[Reading, ...]] = {
 }
 # what only says how sure a backend is of itself: the same name, but another thing in each
 PRIVATE = frozenset({"score", "confidence", "error", "residual"})
+# a head turns about its neck: the face that a detector sees moves sideways with yaw and roll, and
+# up and down with pitch
+CARRIED = {"yaw": "translation_x", "pitch": "translation_y", "roll": "translation_x"}
 # the truth's columns carry no unit; by the signs and units of `Truth`, these are angles
 TRUE_UNITS = {"yaw": "degrees", "pitch": "degrees", "roll": "degrees"}
 # backends that see faces through another, unless their option `source` names one
@@ -62,6 +68,48 @@ def readings(columns: Mapping[str, Iterable[str]]) -> dict[str, dict[str, Readin
             if name in present and name not in QUANTITIES:
                 found.setdefault(name, {})[source] = (name,)
     return found
+
+
+def meanings(attributes: Iterable[str]) -> dict[str, frozenset[str]]:
+    """Attribute -> the quantities that it tells of; two that share one are no rivals.
+
+    Of each attribute these are its name, the name without a backend's prefix (mouth_open for
+    shape3d_mouth_open), the quantities that one of their readings finds in it, and the turns that
+    carry it.
+
+    Args:
+        attributes: as a run names them: columns, those of a second backend with its prefix.
+    """
+    read = {
+        quantity: {name.removeprefix("-") for way in ways for name in way}
+        for quantity, ways in QUANTITIES.items()
+    }
+    names = list(attributes)
+    known = {
+        *names,
+        *CARRIED,
+        *CARRIED.values(),
+        *(name for ways in read.values() for name in ways),
+    }
+    known -= PRIVATE
+    found = {}
+    for name in names:
+        bare = {other for other in known if f"_{name}".endswith(f"_{other}")}
+        quantities = {quantity for quantity, ways in read.items() if bare & ways}
+        turns = {turn for turn, moved in CARRIED.items() if moved in bare}
+        found[name] = frozenset({name} | bare | quantities | turns)
+    return found
+
+
+def root_of(load: str, name: str, options: Mapping[str, Any]) -> str:
+    """Through which backend another sees faces; its own name where it looks by itself.
+
+    Args:
+        load: its name in the settings, with a mark or without: "shape3d@mesh".
+        name: that its columns begin with, such as mesh3d.
+    """
+    kind = unmarked(load)
+    return str(options.get("source", READS[kind])) if kind in READS else name
 
 
 def said(reading: Reading) -> str:

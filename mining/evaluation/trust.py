@@ -133,7 +133,7 @@ def trust_by_agreement(
     usable = [name for name in names if np.isfinite(medians[name])]
     if len(usable) < 2:
         why = (
-            f"Only {names[0]} measures it, and no truth is known: nothing to compare."
+            f"Only {names[0]} measures it, and its truth is not known: nothing to compare."
             if len(names) == 1
             else "No two backends measured three common rows that differ: nothing to compare."
         )

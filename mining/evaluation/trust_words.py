@@ -22,8 +22,9 @@ def reference(source: str) -> str:
 
 def in_words(found: Estimate) -> str:
     """ "r 0.981 (0.979 to 0.983)", and whether the sign is turned round."""
-    interval = f" ({found.low:.3f} to {found.high:.3f})" if np.isfinite(found.low) else ""
-    return f"r {found.value:.3f}{interval}{', its sign turned round,' if found.value < 0 else ''}"
+    more = [f"{found.low:.3f} to {found.high:.3f}"] if np.isfinite(found.low) else []
+    more += ["its sign turned round"] if found.value < 0 else []
+    return f"r {found.value:.3f} ({'; '.join(more)})" if more else f"r {found.value:.3f}"
 
 
 def counted(rows: int) -> str:

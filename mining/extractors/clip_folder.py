@@ -121,9 +121,13 @@ def _folder(who: str, folder: str) -> Path:
     if not (path / WEIGHTS).is_file():
         pickled = [name for name in PICKLES if (path / name).exists()]
         split = sorted(found.name for found in path.glob("model-*.safetensors"))
-        came = f"{pickled[0]} can run code and is not read" if pickled else "it has none"
+        there = ", ".join(sorted(found.name for found in path.iterdir())[:8]) or "nothing"
+        came = f"{pickled[0]} can run code and is not read" if pickled else f"it holds {there}"
         came = f"weights in parts ({split[0]} ...) are not read" if split else came
-        raise InputError(f"{who}: {path} lacks {WEIGHTS}; {came}. Save the model as {WEIGHTS}.")
+        raise InputError(
+            f"{who}: {path} lacks {WEIGHTS}; {came}. Put the model's weights there as one "
+            f"{WEIGHTS}, as save_pretrained(folder, max_shard_size='20GB') of transformers does."
+        )
     return path
 
 

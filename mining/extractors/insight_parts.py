@@ -7,6 +7,7 @@ of the same name and form is taken too, under a licence that nobody here knows.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,8 +56,9 @@ def model_in(who: str, folder: Path, file: str) -> Model:
         InputError: there is no such folder, or no such file in it.
     """
     if not folder.is_dir():
+        came = re.sub(r"^(\w+):/(?!/)", r"\1://", str(folder))  # a path has lost one of a URL's
         raise InputError(
-            f"{who}: models {str(folder)!r} is no folder; expected a local one with {DETECTOR} "
+            f"{who}: models {came!r} is no folder; expected a local one with {DETECTOR} "
             "and the files of `parts`, such as the unpacked buffalo_l. Nothing is downloaded."
         )
     if not (folder / file).is_file():

@@ -40,20 +40,22 @@ from mining.extractors.mediapipe_points import (
     views,
 )
 from mining.extractors.models import Model, find_model, licences
-from schemas.errors import InputError, MissingBackendError, RunError
+from schemas.errors import CorruptDataError, InputError, MissingBackendError, RunError, StorageError
 from storage.downloads.locate import Public
 
 VERSION = "1"
 WHO = "extractor 'mediapipe'"
 INSTALL = "pip install 'latentlode[mediapipe]' && pip install --no-deps mediapipe==1.2.2"
 MOST_BYTES = 1 << 28  # of a model; the known one has 3.8 MB
+FILE_OPTION = "--extractors.mediapipe.model FILE"
+PAGE = "https://ai.google.dev/edge/mediapipe/solutions/vision/face_landmarker"
 MODELS = {
     "face_landmarker": Public(
         "face_landmarker",
         "https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/"
         "float16/1/face_landmarker.task",
         "Apache-2.0",
-        "https://ai.google.dev/edge/mediapipe/solutions/vision/face_landmarker",
+        PAGE,
         "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff",
     )
 }
@@ -109,7 +111,12 @@ class MediaPipeFace:
             if not low <= value <= high:
                 raise InputError(f"{WHO}: {option} {value} came; expected {low} to {high}.")
         self._package = load_package()
-        found = find_model(WHO, model, MODELS, sha256, most_bytes=MOST_BYTES)
+        try:
+            found = find_model(WHO, model, MODELS, sha256, most_bytes=MOST_BYTES)
+        except CorruptDataError:
+            raise
+        except StorageError as error:  # it could not be fetched
+            raise StorageError(f"{error} A file is given as {FILE_OPTION}.") from None
         if found.sha256 == MODELS["face_landmarker"].sha256:  # whatever its path
             found = replace(found, licence=MODELS["face_landmarker"].licence)
         self.models = (found,)
@@ -245,6 +252,8 @@ def open_landmarker(
             options.ca_bundle_path = os.devnull.encode()
             return options
 
+    if not model.path.stat().st_size:
+        raise InputError(f"{WHO}: {model.path} is empty; expected a .task file, see {PAGE}.")
     try:
         options = tasks.vision.FaceLandmarkerOptions(
             base_options=Silent(model_asset_buffer=model.path.read_bytes()),
@@ -260,7 +269,10 @@ def open_landmarker(
             landmarker.detect(blank)  # some parts say something when they are first used
     except Exception as error:  # one class per kind of status, with no base but Exception
         said = " ".join(str(error).split())[:300]
-        raise InputError(f"{WHO}: {model.path} is no face landmarker: {said}") from None
+        raise InputError(
+            f"{WHO}: {model.path} is no face landmarker: {said.rstrip('.')}. Expected the .task "
+            f"file of {PAGE}."
+        ) from None
     return landmarker
 
 

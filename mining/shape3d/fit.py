@@ -36,7 +36,7 @@ class FitConfig:
     precision: Literal["float32", "float64"] = "float32"
 
     def __post_init__(self) -> None:
-        check_focal("fit", self.focal)
+        check_focal("shape3d", self.focal)
         for name, low, high in (
             ("noise", 1e-3, 100.0),
             ("outline", 0.1, 100.0),
@@ -48,9 +48,11 @@ class FitConfig:
         ):
             value = getattr(self, name)
             if not low <= value <= high:
-                raise InputError(f"fit: {name} {value!r} came; expected {low:g} to {high:g}.")
+                raise InputError(f"shape3d: {name} {value!r} came; expected {low:g} to {high:g}.")
         if self.precision not in ("float32", "float64"):
-            raise InputError(f"fit: precision {self.precision!r} came; expected float32, float64.")
+            raise InputError(
+                f"shape3d: precision {self.precision!r} came; expected float32, float64."
+            )
 
 
 @dataclass(frozen=True)

@@ -53,8 +53,8 @@ def load_model(
     if (kind == EMBEDDED) != (model == EMBEDDED) or (kind == EMBEDDED and sha256 is not None):
         others = ", ".join(name for name in READERS if name != EMBEDDED)
         raise InputError(
-            f"{who}: model {model!r} of the kind {kind!r} came; expected model 'head' of the kind "
-            f"'head' and no sha256, or a file and which of {others} it is."
+            f"{who}: model {model!r} and model_kind {kind!r} came; expected both 'head' and no "
+            f"sha256, or model FILE and a model_kind of {others}, which says what the file is."
         )
     if "path" in options:
         raise InputError(f"{who}: reader.path came; the option model names the file.")

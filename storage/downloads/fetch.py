@@ -82,11 +82,12 @@ def fetch(
         _check_may_fetch(url, folder, config, expected)
         part = folder / (f"{key}.part" if locked else f"{key}.{uuid.uuid4().hex}.part")
 
-        def announce(size: int | None) -> None:
-            log.warning("%s is fetched into %s", _said(url, config, size), folder)
+        def say(text: str) -> None:
+            log.warning("%s: %s", config.what, text)
 
+        log.warning("%s is asked for", _said(url, config))
         listener = report or LISTENER.get()
-        download(Job(url, part, config, expected is not None, announce, listener))
+        download(Job(url, part, config, expected is not None, say, listener))
         found = file_sha256(part)
         if expected and found != expected:
             part.unlink()
@@ -128,10 +129,9 @@ def _check_may_fetch(url: str, folder: Path, config: FetchConfig, expected: str 
         refuse_open(url, config.what)
 
 
-def _said(url: str, config: FetchConfig, size: int | None = None) -> str:
-    """What for, from where, how much, under which licence."""
-    much = "" if size is None else f"{size / 1e6:,.1f} MB, "
-    return f"{config.what}: {shown(url)} ({much}licence: {config.licence or 'not known here'})"
+def _said(url: str, config: FetchConfig) -> str:
+    """What for, from where, under which licence."""
+    return f"{config.what}: {shown(url)} (licence: {config.licence or 'not known here'})"
 
 
 def _mismatch(what: str, url: str, found: str, expected: str, recorded: bool) -> str:

@@ -83,7 +83,10 @@ def locate(
     path = _local(shown(source), name, config.what, known)
     wanted = None if sha256 is None else checked_sha256(sha256, config.what)
     if wanted is not None and (found := file_sha256(path)) != wanted:
-        raise CorruptDataError(f"{config.what} {path} has the SHA-256 {found}; expected {wanted}.")
+        raise CorruptDataError(
+            f"{config.what}: {path} has the SHA-256 {found}; expected {wanted}. Take the file that "
+            "has it, or correct the checksum."
+        )
     return Found(path, str(path), wanted, licence)
 
 
@@ -100,10 +103,9 @@ def _local(source: str, name: str, what: str, known: Mapping[str, Public]) -> Pa
         exists = path.exists()
     except (OSError, RuntimeError) as error:  # too long, no permission, nobody's home
         said = getattr(error, "strerror", None) or error
-        raise InputError(f"{what} {source[:200]}: {str(said).rstrip('.')}.") from None
+        raise InputError(f"{what}: {source[:200]}: {str(said).rstrip('.')}.") from None
     if known and not exists and not path.suffix and len(path.parts) == 1:
-        kind = f"model of {what}" if " " in what else what
-        raise unknown(kind, source, known)
+        raise InputError(f"{what}: {unknown('name', source, known)} A path or a URL will do too.")
     found = "is a folder" if path.is_dir() else "is not a file" if exists else "does not exist"
     names = ", a URL or a known name" if known else " or a URL"
-    raise InputError(f"{what} {source} {found}; expected a file{names}.")
+    raise InputError(f"{what}: {source} {found}; expected a file{names}.")

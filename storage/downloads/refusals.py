@@ -65,13 +65,23 @@ def _status(error: BaseException) -> int | None:
 
 def told(url: str, error: Exception, what: str) -> LodeError:
     """Whatever a store raises, in one line."""
-    status, error = _status(error), _unwrapped(error)
+    status, cause = _status(error), _unwrapped(error)
     who = f"{what}: {shown(url)}"
-    if status in (401, 403) or isinstance(error, PermissionError):
+    if status in (401, 403) or isinstance(cause, PermissionError):
         return StorageError(f"{who}: no permission to read it; check the URL and the credentials.")
-    if status in (404, 410) or isinstance(error, FileNotFoundError):
+    if status in (404, 410) or isinstance(cause, FileNotFoundError):
         return InputError(f"{who}: there is no such file; check the URL.")
+    return StorageError(
+        f"{who}: {reason(url, error)}. Run the same command again to go on where it stopped, or "
+        "fetch it by hand and give its path."
+    )
+
+
+def reason(url: str, error: Exception) -> str:
+    """What a lost connection or a busy server says, in one line without a full stop."""
+    status, error = _status(error), _unwrapped(error)
+    if status:
+        return f"the server answers {status}"
     said = str(error).replace(url, shown(url)) or type(error).__name__
     said = re.sub(r"\w+://[^\s'\"]+", lambda found: shown(found[0]), said)  # of a redirection
-    said = f"the server answers {status}" if status else " ".join(said.split()).rstrip(".")
-    return StorageError(f"{who}: {said}. Run the same command again to go on where it stopped.")
+    return " ".join(said.split()).rstrip(".")

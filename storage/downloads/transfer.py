@@ -14,11 +14,11 @@ from urllib.parse import urlsplit
 from schemas.errors import InputError, LodeError
 from schemas.registry import missing_client
 from storage.downloads.cache import read_record, write_record, writing
-from storage.downloads.refusals import may_pass, shown, told
+from storage.downloads.refusals import may_pass, reason, shown, told
 from storage.downloads.schemes import refuse_open
 
 Report = Callable[[int, int | None], None]  # bytes that are here, bytes that there are
-Announce = Callable[[int | None], None]  # bytes that there are
+Say = Callable[[str], None]  # one line to whoever waits
 
 BLOCK = 1 << 24  # bytes asked for at once, of stores that are read in pieces
 TAGS = ("ETag", "Content-MD5", "Last-Modified", "LastModified", "mtime", "created")
@@ -55,7 +55,7 @@ class Job:
     part: Path
     config: FetchConfig
     checked: bool  # its checksum is known, so that a change on the way is found
-    announce: Announce  # called once, before the first byte of it
+    say: Say  # how large it is, before its first byte; why it is waited
     report: Report | None
 
 
@@ -73,7 +73,8 @@ def download(job: Job) -> None:
             if remote.size is not None and remote.size > job.config.most_bytes:
                 raise _too_large(job, remote.size)
             if not announced:
-                job.announce(remote.size)
+                much = "" if remote.size is None else f"{remote.size / 1e6:,.1f} MB "
+                job.say(f"{much}to be fetched into {job.part.parent}")
                 announced = True
             return _attempt(job, fs, path, remote)
         except LodeError:
@@ -84,7 +85,9 @@ def download(job: Job) -> None:
             failed = 1 if size_of(job.part) > before else failed + 1
             if failed >= job.config.tries:
                 raise told(job.url, error, job.config.what) from error
-            time.sleep(job.config.pause * 2 ** (failed - 1))
+            pause = job.config.pause * 2 ** (failed - 1)
+            job.say(f"{reason(job.url, error)}; trying again in {pause:g} s")
+            time.sleep(pause)
 
 
 def _attempt(job: Job, fs: Any, path: str, remote: Remote) -> None:

@@ -152,10 +152,41 @@ def test_crops_are_told_from_landmarks(tmp_path, rng):
     found, _ = compare_backends(write_dataset(tmp_path / "d", made, 40))
     (note,) = (note for note in found.notes if "independent" in note)
     assert note.startswith(
-        "geometry read the landmarks of dlib; deca sees faces cropped where dlib"
+        "geometry reads the landmarks of dlib; deca sees faces cropped where dlib"
     )
     assert "may be wrong together" in quantity(found, "yaw").trust.reason
     made["deca"].options = {"source": "mediapipe"}
     found, _ = compare_backends(write_dataset(tmp_path / "e", made, 40))
     assert not any("independent" in note for note in found.notes)
     assert "may be wrong together" not in quantity(found, "yaw").trust.reason
+
+
+def test_a_renamed_backend_still_reads_through_another(tmp_path, rng):
+    x = rng.standard_normal(40)
+    mesh = Made({"yaw": x}, options={"name": "mesh3d", "source": "mediapipe"}, load="shape3d@mesh")
+    made = {"mediapipe": Made({"yaw": x + 0.1 * rng.standard_normal(40)}), "mesh3d": mesh}
+    found, _ = compare_backends(write_dataset(tmp_path / "d", made, 40))
+    assert "All read mediapipe, so they may be wrong together" in (
+        quantity(found, "yaw").trust.reason
+    )
+    (note,) = (note for note in found.notes if "independent" in note)
+    assert note.startswith("mesh3d reads the landmarks of mediapipe, which measures too: they fail")
+
+
+def test_one_reader_beside_a_backend_without_its_quantities_needs_no_note(tmp_path, rng):
+    x = rng.standard_normal(40)
+    made = {"dlib": Made({"score": x}), "geometry": Made({"yaw": x}), "other": Made({"yaw": x})}
+    found, _ = compare_backends(write_dataset(tmp_path / "d", made, 40))
+    assert not any("independent" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    ("generator", "options", "told"),
+    [("head", {}, True), ("head", {"model": "bfm.h5"}, False), ("stylegan2", {}, False)],
+)
+def test_the_embedded_basis_is_told_on_its_own_faces(tmp_path, rng, generator, options, told):
+    x = rng.standard_normal(40)
+    made = {"a": Made({"yaw": x}), "mine": Made({"yaw": x}, options=options, load="shape3d@m")}
+    dataset = write_dataset(tmp_path / "d", made, 40, generator=generator)
+    notes = compare_backends(dataset)[0].notes
+    assert any(note.startswith("mine fits the shapes") for note in notes) is told

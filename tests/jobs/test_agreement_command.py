@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from jobs.agreement import compare_backends, document, read_advice, write
-from jobs.cli_agreement import beside
+from jobs.cli_agreement import beside, lines
 from jobs.report.agreement_page import render_agreement
 from schemas.errors import ConflictError, InputError
 from storage.dataset import Dataset
@@ -47,6 +47,20 @@ def test_the_command_prints_and_writes_beside_the_dataset(planted):
     before = (results / "agreement.html").read_bytes()
     assert run(planted.url).exit_code == 0  # again, over its own
     assert (results / "agreement.html").read_bytes() == before
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_no_line_is_wider_than_the_terminal_and_what_is_left_out_is_said(planted, columns):
+    found, _ = compare_backends(planted)
+    whole, narrow = lines(found), lines(found, columns)
+    assert max(map(len, whole)) > columns >= max(map(len, narrow))
+    left = [line for line in narrow if line.startswith("(too narrow for")]
+    assert left and all("only second" in line for line in left)
+    assert not any("too narrow" in line for line in whole)
+    for one in found.quantities:
+        said = " ".join(" ".join(narrow).split())
+        assert one.trust.reason in said  # wrapped, and whole
+    assert "rho: Spearman's, of ranks" in said and "95th: what 95 % of the rows" in said
 
 
 def test_files_of_others_are_never_overwritten(planted, tmp_path):

@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from jobs.agreement import compare_backends, read_advice, write
+from jobs.report.agreement_charts import SHADES
 from jobs.report.agreement_page import render_agreement
 from jobs.report.data import DatasetFacts, ReportData
 from jobs.report.page import render_page
@@ -47,6 +48,18 @@ def test_the_page_is_whole_and_fetches_nothing(planted):
         assert one.name in page
 
 
+def test_one_is_no_plural_and_plots_are_told_for_any_background(tmp_path, rng):
+    x = rng.standard_normal(50)
+    made = {"a": Made({"x": x + 0.1 * rng.standard_normal(50)})}
+    dataset = write_dataset(tmp_path / "d", made, 50, truth={"x": x})
+    page = render_agreement(*compare_backends(dataset))
+    for one in ("backend", "quantity compared"):
+        assert f"<dt>{one}</dt><dd>1</dd>" in page
+    assert "darker" not in page and "fuller colour holds more" in page
+    assert "truth of some quantities" in page and '<h3>x <span class="chip">a</span></h3>' in page
+    assert min(SHADES) >= 0.3  # a square of one image is seen on white and on black
+
+
 def test_names_from_a_dataset_cannot_become_script(tmp_path, rng):
     values = rng.standard_normal(50)
     hostile = {HOSTILE: values}
@@ -73,7 +86,9 @@ def test_the_main_report_tells_whom_to_trust(planted, tmp_path):
     data = ReportData("Run", datetime(2026, 1, 1), "{}", "0", facts)
     read = Reader(render_page(data, advice))
     assert "agreement" in read.ids and not read.open
-    assert all(link[1:] in read.ids for link in read.fetched)
+    assert "results/agreement.html" in read.fetched  # a link, beside the report
+    inner = [link for link in read.fetched if link != "results/agreement.html"]
+    assert all(link[1:] in read.ids for link in inner)
     assert advice[0].reason in html.unescape(render_page(data, advice))
     assert "agreement" not in Reader(render_page(data)).ids
     stored = (tmp_path / "results" / "agreement.json").read_text()

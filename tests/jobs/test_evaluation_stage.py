@@ -7,9 +7,9 @@ import os
 import numpy as np
 import pytest
 
+from jobs.attributes import attribute_pairs
 from jobs.evaluation_stage import Evaluator, spread_along
 from jobs.mining_stage import check_mining
-from jobs.attributes import attribute_pairs
 from mining.description import describe
 from mining.methods.base import Direction
 from schemas.errors import RunError

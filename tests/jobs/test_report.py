@@ -286,6 +286,18 @@ def test_the_heat_map_has_a_diagonal_and_the_right_signs():
     assert first[0].certain and not first[1].certain  # -0.3 .. 0.1 holds 0
 
 
+def test_attributes_without_a_spread_are_told_and_not_coloured():
+    card = make_card("yaw", "ridge", 1)
+    flat = Response("nose_sneer_left", "1", 3e-6, 1e-6, 4e-6, NAN)
+    data = replace(make_data(), cards=(replace(card, responses=(*card.responses, flat)),))
+    said = "without a number in spreads, for they hardly vary over the dataset: nose_sneer_left."
+    assert said in render_page(data)
+    assert "hardly vary" not in render_page(make_data())
+    heat = heat_map(data.cards, rescoring_matrix(data.cards))
+    cell = heat.rows[0][1][[name for name, _ in heat.columns].index("nose_sneer_left")]
+    assert cell.texts[:2] == ("–", "–") and cell.per_sigma == 0
+
+
 def test_bars_put_the_own_attribute_first_and_fit_the_track():
     found = bars(make_card("yaw", "ridge", 1))
     assert [bar.attribute for bar in found] == ["yaw", "roll"]

@@ -101,6 +101,13 @@ def test_what_has_no_statistics_is_told_in_one_line(dataset, extractor, says):
     assert isinstance(error, InputError) and says in str(error) and "\n" not in str(error)
 
 
+def test_without_shape3d_the_option_is_named(tmp_path):
+    made = {"dlib": Made({"score": np.zeros(4)}), "geometry": Made({"yaw": np.zeros(4)})}
+    error = invoke(write_dataset(tmp_path / "d", made, 4).url).exception
+    assert isinstance(error, InputError) and "unknown" not in str(error)
+    assert "it has dlib, geometry. Say whose numbers with --extractor NAME." in str(error)
+
+
 def test_no_finished_shard_is_told(tmp_path):
     made = {"shape3d": Made({"yaw": np.zeros(4)})}
     dataset = write_dataset(tmp_path / "none", made, 4, made_shards=())

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import yaml
 
+from jobs.cards import named
 from jobs.mining_data import mined_attributes, read_styles
 from jobs.mining_stage import check_mining
-from jobs.cards import named
 from mining.description import describe
 from schemas.directions import DirectionCard, Provenance, Response
 from schemas.errors import InputError

@@ -42,6 +42,23 @@ def test_a_negative_own_response_still_moves_most():
     assert matrix.diagonality == 1.0
 
 
+def test_another_reading_of_the_own_quantity_is_no_rival():
+    moved = {"mouth_open": (1.0, 1.0), "jaw_open": (0.9, 0.5), "shape3d_mouth_open": (3.0, 1.0)}
+    mouth = card("mouth_open", "ridge", {**moved, "smile": (0.2, 0.2)})
+    smile = card("smile", "ridge", {**moved, "smile": (0.2, 0.2)})  # for it they are rivals
+    matrix = rescoring_matrix([mouth, smile])
+    assert (matrix.diagonality, matrix.judged) == (0.5, 2)
+    assert rescoring_matrix([card("mouth_open", "ridge", moved)]).judged == 0  # nothing to beat
+
+
+def test_a_column_without_a_spread_is_no_rival_and_is_told():
+    flat, empty = (3e-6, float("nan")), (float("nan"), float("nan"))
+    answers = {"yaw": (8.0, 4.0), "nose_sneer": flat, "smile": (0.1, 0.2), "lost": empty}
+    matrix = rescoring_matrix([card("yaw", "ridge", answers)])
+    assert (matrix.diagonality, matrix.judged) == (1.0, 1)
+    assert matrix.spreadless == ("nose_sneer",)  # what was not measured has no spread to lack
+
+
 def test_directions_that_cannot_be_judged_are_left_out():
     cards = [
         card("component_1", "pca", {"yaw": (8.0, 4.0), "smile": (0.1, 0.2)}),

@@ -80,7 +80,10 @@ def test_a_sign_that_is_turned_round_is_told(rng, yaw):
     mirrored = seen(rng, "mirrored", -yaw, 1)
     found = trust_by_truth("yaw", [mirrored], truth(yaw))
     assert found.backends == ("mirrored",)
-    assert "r -0.99" in found.reason and "its sign turned round" in found.reason
+    assert "r -0.99" in found.reason and "; its sign turned round) " in found.reason
+    noise = Series("noise", -yaw + rng.normal(0, 300, ROWS), "degrees")
+    reason = trust_by_truth("yaw", [noise], truth(yaw)).reason
+    assert reason.startswith("None follows") and reason.endswith("its sign turned round).")
 
 
 def test_noise_is_not_trusted(rng, yaw):

@@ -363,6 +363,8 @@ def test_pickled_weights_are_refused(own):
     with pytest.raises(InputError, match="lacks model.safetensors; pytorch_model.bin can run code"):
         make(own)
     (own / "pytorch_model.bin").unlink()
+    with pytest.raises(InputError, match=r"lacks model.safetensors; it holds config.json, .*Put"):
+        make(own)
     (own / "model-00001-of-00002.safetensors").write_bytes(b"")
     with pytest.raises(InputError, match=r"weights in parts \(model-00001-of-00002.safetensors"):
         make(own)

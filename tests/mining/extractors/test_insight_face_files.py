@@ -35,7 +35,7 @@ def test_no_folder_and_an_empty_one_are_refused(tmp_path):
         InsightFace(str(tmp_path / "none"))
     with pytest.raises(InputError, match=r"has no det_10g.onnx \(it has no .onnx file\)"):
         InsightFace(str(tmp_path))
-    with pytest.raises(InputError, match="is no folder"):
+    with pytest.raises(InputError, match="models 'https://example.org/buffalo_l' is no folder"):
         InsightFace("https://example.org/buffalo_l")
 
 

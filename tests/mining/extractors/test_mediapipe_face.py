@@ -16,9 +16,11 @@ import numpy as np
 import pytest
 
 from mining.extractors.base import measure
-from mining.extractors.mediapipe_face import MODELS, MediaPipeFace, _without_notices
+from mining.extractors.mediapipe_face import MODELS, PAGE, MediaPipeFace, _without_notices
 from mining.generators.registry import make_generator
-from schemas.errors import CorruptDataError, InputError
+from schemas.errors import CorruptDataError, InputError, StorageError
+from storage.downloads.locate import Public
+from tests.storage.ranged_site import serve
 
 pytestmark = [pytest.mark.needs("mediapipe"), pytest.mark.weights("face_landmarker.task")]
 ROOT = Path(__file__).parents[3]
@@ -435,9 +437,21 @@ def test_wrong_options_are_refused(model, options, said):
 def test_files_that_are_no_landmarker_are_refused(model, tmp_path, kept):
     path = tmp_path / "broken.task"
     path.write_bytes(Path(model).read_bytes()[:kept])
-    with pytest.raises(InputError, match="broken.task is no face landmarker") as caught:
+    with pytest.raises(InputError, match="broken.task is (no face landmarker|empty)") as caught:
         MediaPipeFace(model=str(path))
-    assert "\n" not in str(caught.value)
+    said = str(caught.value)
+    assert "\n" not in said and "xpected" in said and "ai.google.dev" in said
+    assert ("is empty" in said) is (kept == 0)
+
+
+def test_a_model_that_cannot_be_fetched_says_how_to_give_a_file(mediapipe, tmp_path, monkeypatch):
+    monkeypatch.setenv("LODE_CACHE", str(tmp_path))
+    with serve() as site:
+        site.status = 403
+        public = Public("face_landmarker", site.url, "Apache-2.0", PAGE)
+        monkeypatch.setitem(MODELS, "face_landmarker", public)
+        with pytest.raises(StorageError, match="given as --extractors.mediapipe.model FILE"):
+            MediaPipeFace()
 
 
 def test_a_file_with_another_checksum_is_refused(model):

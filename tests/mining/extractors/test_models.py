@@ -65,7 +65,7 @@ def test_a_known_name_brings_url_checksum_and_licence(served):
     known = {"net": Public("net", served, "CC0-1.0", "https://example.org", DIGEST)}
     model = find_model(WHO, "net", known)
     assert (model.sha256, model.licence) == (DIGEST, "CC0-1.0")
-    said = "unknown model of extractor 'x' 'nett'; did you mean 'net'"
+    said = "^extractor 'x': unknown name 'nett'; did you mean 'net'.* A path or a URL"
     with pytest.raises(InputError, match=said):
         find_model(WHO, "nett", known)
 
@@ -78,6 +78,11 @@ def test_another_checksum_is_refused(path, served):
         find_model(WHO, path, sha256="abc")
 
 
+def test_a_local_file_with_another_checksum_says_what_next(path):
+    with pytest.raises(CorruptDataError, match="^extractor 'x': .*net.onnx has .* or correct the"):
+        find_model(WHO, path, sha256="0" * 64)
+
+
 def test_a_file_that_is_too_large_is_refused(path, served):
     with pytest.raises(InputError, match="net.onnx has 7 bytes; at most 6 are read"):
         find_model(WHO, path, most_bytes=6)
@@ -86,7 +91,7 @@ def test_a_file_that_is_too_large_is_refused(path, served):
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path):
-    with pytest.raises(InputError, match="^extractor 'x' .*gone.onnx does not exist"):
+    with pytest.raises(InputError, match="^extractor 'x': .*gone.onnx does not exist"):
         find_model(WHO, tmp_path / "gone.onnx")
     with pytest.raises(InputError, match="is a folder"):
         find_model(WHO, tmp_path)

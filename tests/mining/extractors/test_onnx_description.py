@@ -169,7 +169,7 @@ def test_a_name_that_is_none_is_refused(tmp_path):
 def test_files_that_are_not_there_are_told(tmp_path):
     with pytest.raises(InputError, match="gone.yaml does not exist"):
         OnnxAttributes(str(tmp_path / "gone.yaml"))
-    with pytest.raises(InputError, match="extractor 'same' .*gone.onnx does not exist"):
+    with pytest.raises(InputError, match="extractor 'same': .*gone.onnx does not exist"):
         OnnxAttributes(written(tmp_path, **{**GOOD, "model": "gone.onnx"}))
 
 

@@ -141,10 +141,16 @@ def test_the_fingerprint_tells_what_decides_the_numbers():
     assert Shape3d(focal=4.26, noise=3).fingerprint() == prints[0]
 
 
+def test_a_number_out_of_range_is_told_by_the_extractors_name():
+    for option, value in (("noise", -1.0), ("regularisation", 0.0), ("focal", 0.1)):
+        with pytest.raises(InputError, match=f"^shape3d: {option} {value} came; expected"):
+            Shape3d(**{option: value})  # type: ignore[arg-type]
+
+
 def test_options_that_do_not_go_together_are_refused(tmp_path):
-    with pytest.raises(InputError, match="model 'head' of the kind 'flame' came"):
+    with pytest.raises(InputError, match="model 'head' and model_kind 'flame' came"):
         Shape3d(model_kind="flame")
-    with pytest.raises(InputError, match="a file and which of bfm, flame, surrey it is"):
+    with pytest.raises(InputError, match="model FILE and a model_kind of bfm, flame, surrey"):
         Shape3d(model="face.h5")
     with pytest.raises(InputError, match="does not exist"):
         Shape3d(model=str(tmp_path / "none.h5"), model_kind="bfm")
@@ -154,7 +160,7 @@ def test_options_that_do_not_go_together_are_refused(tmp_path):
         Shape3d(focal=0.0)
     with pytest.raises(InputError, match="no option 'landmarks'"):
         Shape3d(reader={"landmarks": "points.json"})
-    with pytest.raises(InputError, match="and no sha256, or a file"):
+    with pytest.raises(InputError, match="and no sha256, or model FILE"):
         Shape3d(sha256="0" * 64)
     with pytest.raises(InputError, match="identities 1025 came"):
         Shape3d(identities=1025)
