@@ -1,102 +1,117 @@
-"""`lode catalog`: list, show and choose directions of a catalogue.
+"""`lode catalog`: list, choose, compare and tag the directions of a catalogue.
 
 Programs call it with `--output json`; from Python, `storage.catalog.Catalog` gives the same cards.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-import math
-import sys
-from collections.abc import Mapping, Sequence
-from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from storage.catalog import CATALOG_VARIABLE, DEFAULT_CATALOG, Catalog
+from jobs.cli_catalog_change import tag, untag
+from jobs.cli_catalog_diff import diff
+from jobs.cli_catalog_options import (
+    AsOfOption,
+    AttributeOption,
+    CatalogOption,
+    DescendingOption,
+    DirectionArgument,
+    GeneratorOption,
+    LimitOption,
+    MethodOption,
+    OrderOption,
+    Output,
+    OutputOption,
+    SpaceOption,
+    VersionsOption,
+    WhereOption,
+)
+from jobs.cli_catalog_query import history, nearest, tags
+from jobs.cli_catalog_records import FIELDS, full_record, record, records, to_csv, to_json
+from jobs.cli_catalog_stats import stats
+from jobs.cli_catalog_tables import card_tables, tell
+from jobs.cli_catalog_tables import show as show_tables
+from jobs.cli_exchange import import_
+from jobs.cli_export import export
+from schemas.errors import InputError
+from storage.catalog import Catalog
 from storage.ranking import CRITERIA
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    import pyarrow as pa
 
     from schemas.directions import DirectionCard
 
-Output = Literal["table", "json", "csv"]
-
-WIDTH = 100  # columns of a table that does not go to a terminal
-_SHORT = 10  # digits of a direction id in tables, enough for `show`
-
-FIELDS = (  # of a record, of the card or its provenance
-    *("direction_id", "attribute", "unit", "method", "space", "version", "truth_cosine"),
-    *(
-        "effect_on",
-        "effect",
-        "effect_low",
-        "effect_high",
-        "effect_relative",
-        "leak",
-        "identity_cost",
-    ),
-    *("slope", "sigma", "layers", "shape", "generator", "generator_fingerprint"),
-    *("generator_licence", "dataset_id", "seed", "code_version", "publication_id", "created_at"),
-)
+SHOWN = 100  # directions of a table without --limit
+_ORDER = ("attribute", "generator", "space", "method", "version")  # of a list
 
 catalog_app = typer.Typer(
-    help="Query the catalogue of directions.", no_args_is_help=True, rich_markup_mode=None
+    help="Query and tag the catalogue of directions.", no_args_is_help=True, rich_markup_mode=None
 )
-
-CatalogOption = Annotated[
-    str | None,
-    typer.Option(
-        "--catalog",
-        envvar=CATALOG_VARIABLE,
-        metavar="URL",
-        help=f"Folder or URL of the catalogue; {DEFAULT_CATALOG} unless named.",
-        show_default=False,
-    ),
-]
-OutputOption = Annotated[Output, typer.Option("--output", "-o", help="How to print.")]
-MethodOption = Annotated[str | None, typer.Option(help="Only this method.")]
-SpaceOption = Annotated[str | None, typer.Option(help="Only this space: z, w, w+ or s.")]
-GeneratorOption = Annotated[
-    str | None, typer.Option(help="Only this generator: its name or fingerprint (8 digits on).")
-]
 
 
 @catalog_app.command("list")
 def list_(
     catalog: CatalogOption = None,
-    attribute: Annotated[str | None, typer.Option(help="Only this attribute.")] = None,
+    attribute: AttributeOption = None,
     method: MethodOption = None,
     space: SpaceOption = None,
     generator: GeneratorOption = None,
-    all_versions: Annotated[
-        bool, typer.Option("--all-versions", help="Also versions that were replaced.")
-    ] = False,
+    where: WhereOption = None,
+    order_by: OrderOption = None,
+    descending: DescendingOption = False,
+    limit: LimitOption = None,
+    all_versions: VersionsOption = False,
+    as_of: AsOfOption = None,
     output: OutputOption = "table",
 ) -> None:
-    """List the newest version of every direction, by attribute."""
-    cards = Catalog(catalog).cards(attribute, method, space, generator, all_versions)
-    cards.sort(key=lambda c: (c.attribute, c.generator, c.space, c.method, c.version or 0))
-    if output == "json":
-        typer.echo(_json([record(card) for card in cards]))
-    elif output == "csv":
-        typer.echo(_csv(cards), nl=False)
-    else:
-        _print(_listing(cards) if cards else "No direction matches all of that.")
+    """List the newest version of every direction, by attribute.
+
+    A table shows the first hundred unless --limit says otherwise; JSON and CSV hold all.
+    """
+    filters = dict(attribute=attribute, method=method, space=space, generator=generator)
+    opened = Catalog(catalog, as_of)
+    _list(opened, where, order_by, descending, limit, filters, all_versions, output)
+
+
+@catalog_app.command()
+def find(
+    where: Annotated[
+        str, typer.Argument(metavar="CONDITION", help="As 'smile >= 0.4, |age leak| <= 0.02'.")
+    ],
+    catalog: CatalogOption = None,
+    attribute: AttributeOption = None,
+    method: MethodOption = None,
+    space: SpaceOption = None,
+    generator: GeneratorOption = None,
+    order_by: OrderOption = None,
+    descending: DescendingOption = False,
+    limit: LimitOption = None,
+    all_versions: VersionsOption = False,
+    as_of: AsOfOption = None,
+    output: OutputOption = "table",
+) -> None:
+    """List the directions for which a condition is true.
+
+    Its names are columns of the catalogue (leak, method, version ...), attributes (population
+    spreads that one natural step moves) and "ATTRIBUTE leak" (for each spread of the own one).
+    """
+    filters = dict(attribute=attribute, method=method, space=space, generator=generator)
+    opened = Catalog(catalog, as_of)
+    _list(opened, where, order_by, descending, limit, filters, all_versions, output)
 
 
 @catalog_app.command()
 def show(
-    direction_id: Annotated[str, typer.Argument(help="Its id, or the first digits of it.")],
+    direction_id: DirectionArgument,
     catalog: CatalogOption = None,
+    as_of: AsOfOption = None,
     output: OutputOption = "table",
 ) -> None:
     """Print the card of one direction; its vector too with --output json."""
-    card = Catalog(catalog).get(direction_id)
+    card = Catalog(catalog, as_of).get(direction_id)
     _print_card(card, output, {"vector": card.vector.tolist()})
 
 
@@ -107,9 +122,11 @@ def best(
     space: SpaceOption = None,
     method: MethodOption = None,
     generator: GeneratorOption = None,
+    where: WhereOption = None,
     by: Annotated[
         str, typer.Option(metavar="CRITERION", help=f"One of {', '.join(CRITERIA)}.")
     ] = "score",
+    as_of: AsOfOption = None,
     output: OutputOption = "table",
 ) -> None:
     """Print the card of the best direction for an attribute.
@@ -117,158 +134,43 @@ def best(
     By default the one with the largest cosine to the truth, where that is known; else with the
     largest |effect_relative| * sigma / (1 + leak).
     """
-    card = Catalog(catalog).best(attribute, space, by, method, generator)
+    card = Catalog(catalog, as_of).best(attribute, space, by, method, generator, where)
     _print_card(card, output, {})
 
 
-def record(card: DirectionCard) -> dict[str, Any]:
-    """What `list` tells about a card: one flat object, None for what was not measured."""
-    values = {
-        name: getattr(card if hasattr(card, name) else card.provenance, name, None)
-        for name in FIELDS
-    }
-    values["shape"] = card.vector.shape
-    return {name: _plain(value) for name, value in values.items()}
+for command in (history, diff, nearest, tag, untag, tags, stats, export):
+    catalog_app.command()(command)
+catalog_app.command("import")(import_)
 
 
-def full_record(card: DirectionCard) -> dict[str, Any]:
-    """`record` and the responses, evidence, settings, packages and notes; not the vector."""
-    names = ("attribute", "unit", "per_step", "low", "high", "spread", "relative")
-    responses = [{k: _plain(getattr(moved, k)) for k in names} for moved in card.responses]
-    return record(card) | {
-        "responses": responses,
-        "evidence": {name: _plain(value) for name, value in card.evidence.items()},
-        "settings": card.provenance.settings,
-        "packages": dict(card.provenance.packages),
-        "notes": card.notes,
-    }
+def _list(
+    catalog: Catalog,
+    where: str | None,
+    order_by: str | None,
+    descending: bool,
+    limit: int | None,
+    filters: Mapping[str, Any],
+    all_versions: bool,
+    output: Output,
+) -> None:
+    if descending and order_by is None:
+        raise InputError("--descending came without --order-by; expected both.")
+    found = catalog.find(where, order_by, descending, **filters, all_versions=all_versions)
+    rows, shown = found.table(), limit or (SHOWN if output == "table" else len(found))
+    rows = (_in_order(rows) if order_by is None else rows).slice(0, shown)
+    tell(records(rows, catalog.tags()), FIELDS, output)
+    if output == "table" and (more := len(found) - len(rows)):
+        typer.echo(f"{more:,} more; --limit, --where and --output json or csv show others.")
 
 
-def _plain(value: Any) -> Any:
-    """As JSON has it: neither NaN nor infinity, no tuples, times as ISO 8601."""
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else None
-    if isinstance(value, tuple):
-        return list(value)
-    return value.isoformat() if isinstance(value, datetime) else value
-
-
-def _json(content: Any) -> str:
-    return json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False)
-
-
-def _csv(cards: Sequence[DirectionCard]) -> str:
-    """One line per card under a header; empty where not measured, lists separated by spaces."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(FIELDS)
-    for cells in (record(card).values() for card in cards):
-        writer.writerow([" ".join(map(str, c)) if isinstance(c, list) else c for c in cells])
-    return text.getvalue()
+def _in_order(rows: pa.Table) -> pa.Table:
+    return rows.sort_by([(name, "ascending") for name in _ORDER])
 
 
 def _print_card(card: DirectionCard, output: Output, more: Mapping[str, Any]) -> None:
     if output == "json":
-        typer.echo(_json(full_record(card) | dict(more)))
+        typer.echo(to_json(full_record(card) | dict(more)))
     elif output == "csv":
-        typer.echo(_csv([card]), nl=False)
+        typer.echo(to_csv(FIELDS, [record(card)]), nl=False)
     else:
-        _print(*_card_tables(card))
-
-
-def _print(*tables: RenderableType) -> None:
-    from rich.console import Console
-
-    width = None if sys.stdout.isatty() else WIDTH
-    console = Console(width=width, highlight=False, markup=False, emoji=False)
-    for table in tables:
-        console.print(table)
-
-
-def _number(value: float | None, digits: int = 3) -> str:
-    """Three significant digits; a dash where it was not measured."""
-    return "-" if value is None or math.isnan(value) else f"{value:.{digits}g}"
-
-
-def _effect(card: DirectionCard) -> str:
-    """With its unit; and of an aimless direction, what it is an effect on."""
-    if math.isnan(card.effect):
-        return "-"
-    unit = "" if card.unit == "1" else f" {card.unit}"
-    return f"{_number(card.effect)}{unit}{f' on {card.effect_on}' if card.aimless else ''}"
-
-
-def _listing(cards: Sequence[DirectionCard]) -> RenderableType:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
-    for name in ("direction", "attribute", "space", "method", "generator"):
-        table.add_column(name, overflow="fold", no_wrap=name == "direction")
-    for name in ("v", "truth", "effect", "leak", "identity"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for card in cards:
-        table.add_row(
-            card.direction_id[:_SHORT],
-            card.attribute,
-            card.space,
-            card.method,
-            card.generator,
-            str(card.version),
-            _number(card.truth_cosine),
-            _effect(card),
-            _number(card.leak),
-            _number(card.identity_cost),
-        )
-    return table
-
-
-def _card_tables(card: DirectionCard) -> list[RenderableType]:
-    from rich.table import Table
-
-    facts = Table(box=None, show_header=False, pad_edge=False)
-    facts.add_column(no_wrap=True)
-    facts.add_column(overflow="fold")
-    for name, value in _facts(card):
-        facts.add_row(name, value)
-    if not card.responses:
-        return [facts]
-    responses = Table(
-        title="What one step of norm 1 moves", title_justify="left", box=None, pad_edge=False
-    )
-    for name in ("attribute", "change", "95 % interval", "in spreads"):
-        responses.add_column(name, justify="left" if name == "attribute" else "right")
-    responses.add_column("unit")
-    for moved in card.responses:
-        interval = f"{_number(moved.low)} .. {_number(moved.high)}"
-        cells = (_number(moved.per_step), interval, _number(moved.relative))
-        responses.add_row(moved.attribute, *cells, moved.unit)
-    return [facts, "", responses]
-
-
-def _facts(card: DirectionCard) -> list[tuple[str, str]]:
-    made = card.provenance
-    interval = f"{_number(card.effect_low)} .. {_number(card.effect_high)}"
-    shape = " x ".join(map(str, card.vector.shape))
-    aim = "mined without an attribute" if card.aimless else f"in {card.unit}"
-    facts = [
-        ("direction", card.direction_id),
-        ("attribute", f"{card.attribute}, {aim}"),
-        ("method", card.method),
-        ("space", f"{card.space}, {shape}"),
-        ("layers", " ".join(map(str, card.layers)) or "all"),
-        ("version", str(card.version)),
-        ("effect", f"{_effect(card)} per step of norm 1 (95 %: {interval})"),
-        ("slope as fitted", _number(card.slope)),
-        ("sigma", _number(card.sigma)),
-        ("leak", _number(card.leak)),
-        ("identity cost", _number(card.identity_cost)),
-        ("cosine to truth", _number(card.truth_cosine, 4)),
-        ("generator", f"{card.generator}, {card.generator_licence}"),
-        ("fingerprint", card.generator_fingerprint),
-        ("dataset", f"{made.dataset_id}, seed {made.seed}"),
-        ("settings", made.settings),
-        ("code", made.code_version),
-        ("published", f"{made.created_at:%Y-%m-%d %H:%M:%S} UTC in {card.publication_id}"),
-    ]
-    facts += [(name, _number(value, 4)) for name, value in card.evidence.items()]
-    return [*facts, ("notes", card.notes)] if card.notes else facts
+        show_tables(*card_tables(card))

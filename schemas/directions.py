@@ -117,8 +117,12 @@ class DirectionCard:
 
     @property
     def aimless(self) -> bool:
-        """Whether it was mined for no attribute: none was fitted, none of its name is measured."""
-        return math.isnan(self.slope) and self.response(self.attribute) is None
+        """Whether it was mined for no attribute: none was fitted, none of its name is measured.
+
+        What was imported has the attribute that its source says.
+        """
+        unknown = math.isnan(self.slope) and self.response(self.attribute) is None
+        return unknown and not self.source
 
     @property
     def own(self) -> Response | None:

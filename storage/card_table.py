@@ -9,25 +9,27 @@ What a reader without this code needs to know:
 - `responses`, `evidence` and `packages` are lists of structs. pandas, DuckDB (UNNEST) and Polars
   (explode, unnest) read those alike; a map reaches pandas as tuples and Polars as key, value.
 - `effect*` and `leak` repeat what `responses` says, so that no reader has to derive them.
+- Tables of an earlier LatentLode lack columns at the end of SCHEMA; read them as null.
 - Versions are not stored; `storage.catalog` derives them from the order of commits.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
-from schemas.directions import DirectionCard, Provenance, Response
-from schemas.errors import InputError
+from schemas.directions import Artefact, Calibration, DirectionCard, Provenance, Response
+from schemas.errors import CorruptDataError
+from storage.card_checks import NAMES, check_card
 
 SCHEMA_VERSION = 1  # raise it when a column changes its meaning, its type or its name
-SPACES = ("z", "w", "w+", "s")
 
 _text = pa.string()
 _number = pa.float64()  # rows are few: scalars keep every digit, so cards survive the round trip
@@ -74,56 +76,37 @@ SCHEMA = pa.schema(
         _required("publication_id", _text),  # what was published in one commit
         _required("position", pa.int32()),  # row within the publication, from 0
         _required("created_at", pa.timestamp("us", "UTC")),  # the publisher's clock
+        # Columns that came later are nullable and stand at the end: tables without them are read
+        # as if every row had null, and get them with the next publication.
+        pa.field("calibration_step", _number),  # steps of norm 1 for one unit of the attribute
+        pa.field("calibration_low", _number),  # change, in that unit, down to which that holds
+        pa.field("calibration_high", _number),  # and up to which
+        pa.field("artefact_kind", _text),  # "matrix", "regressor" or "flow"; shape is then [0]
+        pa.field("artefact_sha256", _text),  # _artefacts/<sha256>.safetensors
+        pa.field("artefact_bytes", pa.int64()),
+        pa.field("leak_low", _number),  # 95 % bootstrap interval of leak
+        pa.field("leak_high", _number),
+        pa.field("identity_cost_low", _number),  # 95 % bootstrap interval of identity_cost
+        pa.field("identity_cost_high", _number),
+        pa.field("stability", _number),  # mean cosine between directions of a dataset's halves
+        pa.field("stability_low", _number),  # smallest and largest of them
+        pa.field("stability_high", _number),
+        pa.field("source", _text),  # file, repository or paper that it was imported from
+        pa.field("licence", _text),  # of an imported direction itself
     ]
 )
 
 # columns that a card has an attribute of the same name for
-_TEXTS = ("attribute", "unit", "method", "space", "generator", "generator_fingerprint")
-_NUMBERS = tuple(field.name for field in SCHEMA if field.type == _number)
-
-
-def check_card(card: DirectionCard) -> None:
-    """Refuse a card that would mislead whoever finds it.
-
-    Raises:
-        InputError: a name is missing, the space is not one of SPACES, the vector is not (D,) or
-            (num_ws, D) of norm 1, a layer is not one of its rows, or the seed exceeds 64 bits.
-    """
-    who = f"publish: card {card.attribute!r} by {card.method!r}"
-    for name in _TEXTS:
-        if not getattr(card, name):
-            raise InputError(f"{who}: {name} is empty; every card names it.")
-    if card.space not in SPACES:
-        raise InputError(f"{who}: space {card.space!r}; expected one of {', '.join(SPACES)}.")
-    norm = float(np.linalg.norm(np.asarray(card.vector, np.float64)))
-    if card.vector.ndim not in (1, 2) or not abs(norm - 1) < 1e-3:  # so that NaN fails too
-        raise InputError(
-            f"{who}: the vector has shape {card.vector.shape} and norm {norm:g}; expected (D,) or "
-            "(num_ws, D) and norm 1. Divide it by its norm and rescale slope and responses."
-        )
-    rows = len(card.vector) if card.vector.ndim == 2 else 2**31  # (D,) fits any number of layers
-    if any(not 0 <= layer < rows for layer in card.layers):
-        raise InputError(f"{who}: layers {card.layers} are outside 0..{rows - 1}.")
-    if not -(2**63) <= card.provenance.seed < 2**63:
-        raise InputError(f"{who}: seed {card.provenance.seed} does not fit 64 bits.")
-
-
-def distinct_ids(cards: Sequence[DirectionCard]) -> tuple[str, ...]:
-    """The ids of a publication's cards.
-
-    Raises:
-        InputError: there are no cards, or two are the same direction.
-    """
-    ids = tuple(card.direction_id for card in cards)
-    if not ids:
-        raise InputError("publish: no cards came; a publication holds at least one.")
-    if len(set(ids)) < len(ids):
-        twice = next(card for card in cards if ids.count(card.direction_id) > 1)
-        raise InputError(
-            f"publish: the direction {twice.direction_id} ({twice.attribute!r} by "
-            f"{twice.method!r}) came twice; publish each once."
-        )
-    return ids
+_CALIBRATION = {name: f"calibration_{name}" for name in ("step", "low", "high")}
+_ARTEFACT = {name: f"artefact_{name}" for name in ("kind", "sha256", "bytes")}
+_NUMBERS = tuple(
+    field.name
+    for field in SCHEMA
+    if field.type == _number and field.name not in _CALIBRATION.values()
+)
+_SET = tuple(  # of the card itself; it derives the others
+    name for name in _NUMBERS if name in DirectionCard.__dataclass_fields__
+)
 
 
 def _null(value: float | None) -> float | None:
@@ -138,7 +121,7 @@ def _row(card: DirectionCard, position: int) -> dict[str, Any]:
     made = card.provenance
     return {
         "direction_id": card.direction_id,
-        **{name: getattr(card, name) for name in _TEXTS},
+        **{name: getattr(card, name) for name in NAMES},
         "generator_licence": card.generator_licence,
         "vector": np.ascontiguousarray(card.vector, np.float32).ravel(),
         "shape": list(card.vector.shape),
@@ -159,6 +142,10 @@ def _row(card: DirectionCard, position: int) -> dict[str, Any]:
         "publication_id": card.publication_id,
         "position": position,
         "created_at": made.created_at,
+        **{at: getattr(card.calibration, name, None) for name, at in _CALIBRATION.items()},
+        **{at: getattr(card.artefact, name, None) for name, at in _ARTEFACT.items()},
+        "source": card.source,
+        "licence": card.licence,
     }
 
 
@@ -176,37 +163,64 @@ def to_table(cards: Iterable[DirectionCard], publication_id: str, created_at: da
     return pa.Table.from_pylist(rows, schema=SCHEMA)
 
 
-def _card(row: Mapping[str, Any], vector: np.ndarray) -> DirectionCard:
+def to_card(
+    row: Mapping[str, Any], vector: NDArray[np.float32], tags: Iterable[str] = ()
+) -> DirectionCard:
+    """The card of a row without its vector; `version`, where it has one, becomes its version.
+
+    Args:
+        row: columns of SCHEMA, None where null.
+        vector: flat, as stored; the card keeps it.
+        tags: that point at this version.
+
+    Raises:
+        CorruptDataError: the vector does not have the row's shape.
+    """
+    if vector.size != math.prod(row["shape"]):
+        raise CorruptDataError(
+            f"direction {row['direction_id']}: its vector has {vector.size} numbers and the shape "
+            f"{row['shape']}; another program changed it. Publish the direction again."
+        )
+    calibration = {name: row[at] for name, at in _CALIBRATION.items()}
+    artefact = {name: row[at] for name, at in _ARTEFACT.items()}
+    numbers: dict[str, Any] = {name: _nan(row[name]) for name in _SET if name != "truth_cosine"}
     return DirectionCard(
-        **{name: row[name] for name in _TEXTS},
+        **{name: row[name] for name in NAMES},
         generator_licence=row["generator_licence"],
         vector=vector.reshape(row["shape"]),
-        provenance=Provenance(
-            dataset_id=row["dataset_id"],
-            seed=row["seed"],
-            settings=row["settings"],
-            code_version=row["code_version"],
-            packages={item["name"]: item["version"] for item in row["packages"]},
-            created_at=row["created_at"].astimezone(UTC),
-        ),
+        provenance=_provenance(row),
         layers=tuple(row["layers"]),
-        slope=_nan(row["slope"]),
-        sigma=_nan(row["sigma"]),
         responses=tuple(
             Response(item["attribute"], item["unit"], **{k: _nan(item[k]) for k in _MEASURED})
             for item in row["responses"]
         ),
-        identity_cost=_nan(row["identity_cost"]),
+        **numbers,
         truth_cosine=row["truth_cosine"],
+        calibration=None if None in calibration.values() else Calibration(**calibration),
+        artefact=None if None in artefact.values() else Artefact(**artefact),
         evidence={item["name"]: _nan(item["value"]) for item in row["evidence"]},
         notes=row["notes"],
+        source=row["source"] or "",
+        licence=row["licence"] or "",
         publication_id=row["publication_id"],
         version=row.get("version"),
+        tags=tuple(sorted(tags)),
     )
 
 
 def to_cards(table: pa.Table) -> list[DirectionCard]:
-    """The cards of the rows; a `version` column, where there is one, becomes their version."""
+    """The cards of rows that hold every column."""
     vectors = [row.values.to_numpy().copy() for row in table["vector"]]  # not a float at a time
     rows = table.drop_columns(["vector"]).to_pylist()
-    return [_card(row, vector) for row, vector in zip(rows, vectors, strict=True)]
+    return [to_card(row, vector) for row, vector in zip(rows, vectors, strict=True)]
+
+
+def _provenance(row: Mapping[str, Any]) -> Provenance:
+    return Provenance(
+        dataset_id=row["dataset_id"],
+        seed=row["seed"],
+        settings=row["settings"],
+        code_version=row["code_version"],
+        packages={item["name"]: item["version"] for item in row["packages"]},
+        created_at=row["created_at"].astimezone(UTC),
+    )

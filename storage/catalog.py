@@ -8,8 +8,11 @@ From Python:
     card = catalog.best("smile", space="w")         # a DirectionCard: card.vector, card.leak, ...
     card = catalog.get("3f9a")                      # by the first digits of its direction_id
     cards = catalog.cards(attribute="smile")        # the newest version of every lineage
+    cards = catalog.find("smile >= 0.4, |age leak| <= 0.02", order_by="leak")
+    for other, cosine in catalog.nearest(card): ...
     frame = catalog.frame()                         # every version, a pandas DataFrame
     Catalog("runs/demo/catalog", as_of=12).cards()  # as it was after commit 12
+    catalog.diff("2026-11-20").replaced             # what has changed since that day began
 
 Without this code, any Delta reader opens the folder; `storage.card_table` explains the columns.
 
@@ -18,66 +21,72 @@ the lineage, from 1, in the order of commits and, within one commit, in the orde
 derived on reading, so publishers cannot collide. The order comes from the log's commit numbers,
 where each commit names its publication: writers' clocks play no part, and neither compaction nor
 moving the folder changes it.
+
+The columns are kept between calls (`storage.snapshots`); every call looks for newer commits.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from schemas.directions import DirectionCard
-from schemas.errors import ConflictError, InputError, StorageError
-from schemas.registry import unknown
+from schemas.directions import Artefact, DirectionCard
+from schemas.errors import InputError
 from storage import delta
-from storage.ranking import choose
+from storage.duplicates import LIMIT as NEAR
+from storage.log import when
+from storage.publishing import Publication, publish
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
-    from deltalake import DeltaTable
+    from numpy.typing import ArrayLike
+
+    from storage.cards import Cards
+    from storage.catalog_stats import Stats
+    from storage.differences import Difference
+    from storage.exchange.exporting import Exported
+    from storage.exchange.importing import Imported
+    from storage.finding import Rows
+    from storage.snapshots import State
+    from storage.tags import Tag, Target
+
+__all__ = ["CATALOG_VARIABLE", "DEFAULT_CATALOG", "NEAR", "Catalog", "Publication"]
 
 DEFAULT_CATALOG = "runs/demo/catalog"  # relative to the current folder
 CATALOG_VARIABLE = "LODE_CATALOG"
-
-_FIRST = "run `make demo` or `python jobs/mine_directions.py` first, or name another catalogue"
-_SCHEMA_KEY = "latentlode.schemaVersion"
-
-
-@dataclass(frozen=True)
-class Publication:
-    """What one commit added to a catalogue."""
-
-    publication_id: str
-    commit: int | None  # the Delta table's version that holds it; None where the log forgot it
-    created_at: datetime  # UTC, the publisher's clock
-    direction_ids: tuple[str, ...]
-    written: bool  # False where an earlier commit already held this publication
 
 
 class Catalog:
     """The catalogue at a folder or URL. Every call reads the newest commit, or `as_of`."""
 
-    def __init__(self, url: str | os.PathLike[str] | None = None, as_of: int | None = None) -> None:
+    def __init__(
+        self,
+        url: str | os.PathLike[str] | None = None,
+        as_of: int | str | datetime | None = None,
+    ) -> None:
         """Name the catalogue; nothing is read yet.
 
         Args:
             url: a local folder, file:// or an object store such as s3:// with credentials from the
                 standard environment variables; None for LODE_CATALOG, else DEFAULT_CATALOG.
-            as_of: the commit (`Publication.commit`) to read; None for the newest.
+            as_of: the commit (`Publication.commit`) to read; or a time, UTC unless it says
+                otherwise: all commits up to it, by their writers' clocks. None for the newest.
 
         Raises:
-            InputError: a local path holds a percent sign.
+            InputError: a local path holds a percent sign, or `as_of` is neither.
         """
         url = url or os.environ.get(CATALOG_VARIABLE) or DEFAULT_CATALOG
         self.url = delta.place(os.fspath(url))
-        self.as_of = as_of
+        self.as_of = when(as_of)
 
     def publish(
-        self, cards: Iterable[DirectionCard], publication_id: str | None = None
+        self,
+        cards: Iterable[DirectionCard],
+        publication_id: str | None = None,
+        near: float | None = NEAR,
     ) -> Publication:
         """Add the cards in one commit, all or none; safe to repeat and from many processes.
 
@@ -86,40 +95,21 @@ class Catalog:
         direction ids, so rerunning a job publishes nothing new. To publish new measurements of
         directions already there (their next version), pass an id of your own.
 
+        Args:
+            cards: an artefact that one names is in the catalogue already (`storage.artefacts.put`).
+            publication_id: names the publication.
+            near: |cosine| to another direction of its generator and space, beyond which
+                `Publication.duplicates` points a card out; None not to look.
+
         Raises:
             InputError: no cards, two alike, one refused by `check_card`, or `as_of` is set.
             ConflictError: the publication was published and its rows were deleted since.
             StorageError: the commit was refused or could not be written; nothing was published.
         """
-        from deltalake import write_deltalake
-
-        from storage.card_table import distinct_ids, to_table
-
         if self.as_of is not None:
-            raise InputError(f"publish: {self.url} was opened as of commit {self.as_of}.")
-        cards = tuple(cards)
-        ids = distinct_ids(cards)
-        name = publication_id or hashlib.sha256("\n".join(sorted(ids)).encode()).hexdigest()[:32]
-        created_at = datetime.now(UTC)
-        rows = to_table(cards, name, created_at)
-
-        # Check and write share one snapshot: a publisher with the same id that commits in between
-        # makes this write conflict.
-        table = self._open_or_create()
-        if table.transaction_version(name) is not None:
-            return self._published(table, name)
-        commit = delta.once(name, publication_id=name)
-        try:
-            write_deltalake(table, rows, mode="append", commit_properties=commit)
-        except delta.delta_errors() as error:
-            table = self._open_or_create()
-            if table.transaction_version(name) is not None:
-                return self._published(table, name)  # another's, or ours and the answer was lost
-            raise StorageError(
-                f"publish: {self.url} did not take publication {name}: {delta.one_line(error)} "
-                "Nothing was published; run it again."
-            ) from error
-        return Publication(name, table.version(), created_at, ids, written=True)
+            which = "commit " * isinstance(self.as_of, int)
+            raise InputError(f"publish: {self.url} was opened as of {which}{self.as_of}.")
+        return publish(self.url, tuple(cards), publication_id, datetime.now(UTC), near)
 
     def cards(
         self,
@@ -128,8 +118,8 @@ class Catalog:
         space: str | None = None,
         generator: str | None = None,
         all_versions: bool = False,
-    ) -> list[DirectionCard]:
-        """The cards that match every argument, oldest first; [] where none matches all of them.
+    ) -> Cards:
+        """The cards that match every argument, oldest first; none where none matches all of them.
 
         Args:
             attribute: its name.
@@ -143,51 +133,77 @@ class Catalog:
                 space or generator.
             StorageError: the catalogue cannot be read.
         """
-        from storage.card_table import to_cards
-        from storage.lineages import made_by
+        from storage.finding import Filters, matching
 
-        table, ordered = self._ordered()
-        space = space.lower() if space is not None else None
-        wanted = {"attribute": attribute, "method": method, "space": space}
-        equal = {name: value for name, value in wanted.items() if value is not None}
-        for name, value in equal.items():
-            known = set(ordered[name].to_pylist())
-            if value not in known:
-                raise unknown(name, value, known)
-        rows = self._ranked(table, ordered, **equal)
-        if not all_versions:
-            rows = rows.filter(rows["latest"])
-        if generator is not None:
-            if not any(made_by(ordered, generator)):
-                raise unknown("generator", generator, set(ordered["generator"].to_pylist()))
-            rows = rows.filter(made_by(rows, generator))
-        return to_cards(rows)
+        state = self._state()
+        wanted = Filters(attribute, method, space, generator, all_versions)
+        return self._cards(state, matching(state, wanted))
+
+    def find(
+        self,
+        where: str | None = None,
+        order_by: str | None = None,
+        descending: bool = False,
+        limit: int | None = None,
+        attribute: str | None = None,
+        method: str | None = None,
+        space: str | None = None,
+        generator: str | None = None,
+        all_versions: bool = False,
+    ) -> Cards:
+        """The cards for which a condition is true: "smile >= 0.4, |age leak| <= 0.02".
+
+        Args:
+            where: `schemas.expressions` has the grammar, `storage.finding` the names; None for
+                all cards.
+            order_by: a name or an expression, the smallest value first and cards without one
+                last; None for the oldest first.
+            descending: the largest value first.
+            limit: at most so many.
+            attribute, method, space, generator, all_versions: as in `cards`.
+
+        Raises:
+            InputError: as `cards`, or an expression cannot be read or names what no card has.
+            StorageError: the catalogue cannot be read.
+        """
+        from storage import finding
+
+        state = self._state()
+        wanted = finding.Filters(attribute, method, space, generator, all_versions)
+        rows = finding.matching(state, wanted)
+        if where is not None:
+            rows = finding.where(state, rows, where)
+        if order_by is not None:
+            rows = finding.ordered(state, rows, order_by, descending)
+        return self._cards(state, finding.limited(rows, limit))
 
     def get(self, direction_id: str) -> DirectionCard:
         """The direction with this id, or the only one whose id starts so; its newest version.
+
+        A tag is taken for the version that it points at.
 
         Raises:
             InputError: no direction, or more than one, starts so; or nothing was published yet.
             StorageError: the catalogue cannot be read.
         """
-        whole = self._whole_id(direction_id)
-        return [card for card in self.history(whole) if card.direction_id == whole][-1]
+        from storage.looking_up import row_of
 
-    def history(self, direction_id: str) -> list[DirectionCard]:
+        state = self._state()
+        return self._cards(state, row_of(state, direction_id, self.tags))[0]
+
+    def history(self, direction_id: str) -> Cards:
         """Every version of the lineage that the direction is in, oldest first; ids as in `get`."""
-        from storage.card_table import to_cards
-        from storage.lineages import LINEAGE
+        from storage.looking_up import lineage_of
 
-        whole = self._whole_id(direction_id)
-        table, ordered = self._ordered()
-        row = ordered.slice(ordered["direction_id"].to_pylist().index(whole), 1).to_pylist()[0]
-        return to_cards(self._ranked(table, ordered, **{name: row[name] for name in LINEAGE}))
+        state = self._state()
+        return self._cards(state, lineage_of(state, direction_id, self.tags))
 
-    def publication(self, publication_id: str) -> list[DirectionCard]:
+    def publication(self, publication_id: str) -> Cards:
         """The cards of one publication in the order in which they were published."""
-        from storage.card_table import to_cards
+        from storage.looking_up import publication_of
 
-        return to_cards(self._ranked(*self._ordered(), publication_id=publication_id))
+        state = self._state()
+        return self._cards(state, publication_of(state, publication_id))
 
     def best(
         self,
@@ -196,24 +212,149 @@ class Catalog:
         by: str = "score",
         method: str | None = None,
         generator: str | None = None,
+        where: str | None = None,
     ) -> DirectionCard:
         """The best direction for an attribute among the newest versions.
 
         By default the one with the largest cosine to the truth, where that is known; else with the
         largest |effect_relative| * sigma / (1 + leak): the population spreads of the attribute
-        that one natural step moves, less what it drags along. `ranking.choose` has the others.
+        that one natural step moves, less what it drags along. `ranking.best_place` has the others.
 
         Raises:
-            InputError: as `cards` and `choose`, or no direction matches every argument.
+            InputError: as `find` and `best_place`, or no direction matches every argument.
             StorageError: the catalogue cannot be read.
         """
-        found = self.cards(attribute, method, space, generator)
-        if not found:
+        from storage import finding, ranking
+
+        state = self._state()
+        rows = finding.matching(state, finding.Filters(attribute, method, space, generator))
+        if where is not None:
+            rows = finding.where(state, rows, where)
+        if not len(rows):
+            also = f", where {where!r}," * (where is not None)
             raise InputError(
                 f"best: {self.url} has directions for {attribute!r}, but none with space {space}, "
-                f"method {method} and generator {generator} together; leave one of them out."
+                f"method {method} and generator {generator}{also} together; leave one of them out."
             )
-        return choose(found, by)
+        columns = {name: finding.numbers(state, name)[rows] for name in ranking.MEASUREMENTS}
+        best = ranking.best_place(columns, by)
+        return self._cards(state, rows[best : best + 1])[0]
+
+    def nearest(
+        self,
+        to: DirectionCard | str | ArrayLike,
+        k: int = 10,
+        space: str | None = None,
+        fingerprint: str | None = None,
+        absolute: bool = False,
+        all_versions: bool = False,
+    ) -> list[tuple[DirectionCard, float]]:
+        """The k nearest directions and their cosines, the nearest first.
+
+        Only directions of one generator, one space and one shape are compared, as their vectors
+        are stored: which layers a card is applied to plays no part.
+
+        Args:
+            to: a card or the id or tag of one, which is not among those found; or a vector of the
+                shape (D,) or (num_ws, D).
+            k: at most so many.
+            space: of a vector; needed where the catalogue has its shape in more than one.
+            fingerprint: of a vector's generator, or the first digits (8 at least) of it, or the
+                generator's name; needed where the catalogue has more than one.
+            absolute: the largest |cosine| first; the cosines keep their signs.
+            all_versions: also versions that were replaced.
+
+        Raises:
+            InputError: the vector fits no directions of the catalogue, or those of more than one
+                generator or space; or it is zero, or the card is an artefact.
+            StorageError: the catalogue cannot be read.
+        """
+        from storage.nearest import neighbours
+
+        state = self._state()
+        to = self.get(to) if isinstance(to, str) else to
+        found = neighbours(state, to, k, space, fingerprint, absolute, all_versions)
+        cards = self._cards(state, found.rows)
+        return list(zip(cards, found.cosines.tolist(), strict=True))
+
+    def diff(self, other: int | str | datetime) -> Difference:
+        """What changed between this state of the catalogue and another, the later against the
+        earlier one.
+
+        Args:
+            other: a commit or a time, as `as_of`.
+
+        Raises:
+            InputError: nothing was published yet, or there is no such commit.
+            StorageError: the catalogue cannot be read.
+        """
+        from storage import snapshots
+        from storage.differences import difference
+
+        moment = when(other)
+        if moment is None:
+            raise InputError(f"diff: {other!r} came; expected a commit or a time.")
+        state = self._state()
+        return difference(state, snapshots.current(self.url, moment), self._tagged)
+
+    def tag(
+        self,
+        name: str,
+        direction_id: str,
+        version: int | None = None,
+        expected: str | Target | None = None,
+    ) -> Tag:
+        """Let a tag point at a version of a direction; `storage.tags.set_tag` says how."""
+        from storage.tags import set_tag
+
+        return set_tag(self, name, direction_id, version, expected)
+
+    def untag(self, name: str, expected: str | Target | None = None) -> Tag:
+        """Remove a tag; `storage.tags.remove_tag` says how."""
+        from storage.tags import remove_tag
+
+        return remove_tag(self, name, expected)
+
+    def tags(self) -> dict[str, Tag]:
+        """Where each tag points, by name; {} where there is none."""
+        from storage.tags import current
+
+        return current(self.url, self.as_of)
+
+    def stats(self, near: float | None = NEAR) -> Stats:
+        """The catalogue in numbers, and its near-duplicates; `storage.catalog_stats` says how."""
+        from storage.catalog_stats import stats
+
+        return stats(self, near)
+
+    def import_(self, path: str | os.PathLike[str], **given: Any) -> Imported:
+        """Publish the directions that others keep in a file or folder, in one commit.
+
+        `storage.exchange.importing.import_cards` explains what may be given.
+        """
+        from storage.exchange.importing import import_cards
+
+        return import_cards(self, path, **given)
+
+    def export(
+        self,
+        target: str,
+        form: str,
+        cards: Sequence[DirectionCard] | None = None,
+        **options: Any,
+    ) -> Exported:
+        """Write cards (None: the newest of every lineage) as files that other programs read.
+
+        `storage.exchange.exporting.export_cards` explains the forms and options.
+        """
+        from storage import artefacts
+        from storage.exchange.exporting import export_cards
+
+        def data(artefact: Artefact) -> bytes:
+            return artefacts.read(self.url, artefact.sha256)
+
+        chosen = self.cards() if cards is None else cards
+        return export_cards(chosen, target, form, **{"artefact": data, **options})
 
     def table(self) -> pa.Table:
         """Every row in the order of commits: `card_table.SCHEMA`, then `lineages.DERIVED`.
@@ -222,94 +363,29 @@ class Catalog:
             InputError: nothing was published yet.
             StorageError: the catalogue cannot be read.
         """
-        return self._ranked(*self._ordered())
+        return self._state().whole()
 
     def frame(self) -> pd.DataFrame:
         """`table` as pandas; `vector` holds flat arrays, `responses` arrays of dicts."""
         return self.table().to_pandas()
 
-    def _open(self) -> DeltaTable | None:
-        from storage.card_table import SCHEMA_VERSION
+    def _state(self) -> State:
+        from storage import opening, snapshots
 
-        if os.path.isfile(self.url):  # which Delta Lake calls missing
-            raise InputError(
-                f"{self.url} is a file and holds no catalogue; expected a folder or a URL."
-            )
-        table = delta.open_table(self.url, self.as_of)
-        if table is None:
-            return None
-        stored = table.metadata().configuration.get(_SCHEMA_KEY, "")
-        if not stored.isdecimal():
-            raise InputError(f"{self.url} is a Delta table, but not a catalogue of LatentLode.")
-        if int(stored) > SCHEMA_VERSION:
-            raise InputError(
-                f"{self.url} has schema version {stored}, this LatentLode reads up to "
-                f"{SCHEMA_VERSION}; install a newer one: pip install --upgrade latentlode."
-            )
-        return table
+        state = snapshots.current(self.url, self.as_of)
+        if not len(state):
+            raise opening.empty(self.url)
+        return state
 
-    def _open_or_create(self) -> DeltaTable:
-        from storage.card_table import SCHEMA, SCHEMA_VERSION
+    def _cards(self, state: State, rows: Rows) -> Cards:
+        from storage.cards import Cards
 
-        table = self._open()
-        if table is None:
-            configuration = {_SCHEMA_KEY: str(SCHEMA_VERSION), **delta.KEEP_HISTORY}
-            delta.create_table(self.url, SCHEMA, "latentlode catalogue", configuration)
-            table = self._open()
-        if table is None:
-            raise StorageError(f"{self.url} vanished while it was being created; run it again.")
-        return table
+        return Cards(state, rows, self._tagged)
 
-    def _ordered(self) -> tuple[DeltaTable, pa.Table]:
-        """The table, and the light columns of all its rows in the order of commits."""
-        from storage.lineages import LIGHT_SCHEMA, order
-
-        table = self._open()
-        if table is None:
-            if os.path.exists(self.url):
-                raise InputError(f"{self.url} holds no catalogue; {_FIRST}.")
-            raise InputError(f"there is no catalogue at {self.url}; {_FIRST}.")
-        light = delta.scan(table, LIGHT_SCHEMA)
-        if light.num_rows == 0:
-            raise InputError(f"the catalogue {self.url} is empty; {_FIRST}.")
-        return table, order(light, delta.commits(table, "publication_id"))
-
-    def _ranked(self, table: DeltaTable, ordered: pa.Table, **equal: str) -> pa.Table:
-        from storage.card_table import SCHEMA
-        from storage.lineages import ranked
-
-        return ranked(delta.scan(table, SCHEMA, **equal), ordered)
-
-    def _whole_id(self, direction_id: str) -> str:
-        start = direction_id.strip().lower()
-        if not start:
-            raise InputError(
-                "direction: the id is empty; expected the first digits of one. `lode catalog list` "
-                "shows them."
-            )
-        ids = set(self._ordered()[1]["direction_id"].to_pylist())
-        found = sorted(known for known in ids if known.startswith(start))
-        if len(found) != 1:
-            what = f"{len(found)} start so, first {', '.join(found[:3])}" if found else "none is"
-            raise InputError(
-                f"direction {direction_id!r} of {self.url}: {what}; expected the first digits of "
-                "exactly one. `lode catalog list --all-versions` shows them all."
-            )
-        return found[0]
-
-    def _published(self, table: DeltaTable, publication_id: str) -> Publication:
-        from storage.lineages import LIGHT_SCHEMA
-
-        rows = delta.scan(table, LIGHT_SCHEMA, publication_id=publication_id).sort_by("position")
-        if rows.num_rows == 0:
-            raise ConflictError(
-                f"publish: {publication_id} was published in {self.url} and its rows were deleted "
-                "since; pass another publication_id to publish them again."
-            )
-        return Publication(
-            publication_id,
-            delta.commits(table, "publication_id").get(publication_id),
-            rows["created_at"][0].as_py().astimezone(UTC),
-            tuple(rows["direction_id"].to_pylist()),
-            written=False,
-        )
+    def _tagged(self) -> Mapping[tuple[str, int], Sequence[str]]:
+        """The tags of each version that has any."""
+        found: dict[tuple[str, int], list[str]] = {}
+        for name, tag in self.tags().items():
+            if tag.target is not None:
+                found.setdefault((tag.target.direction_id, tag.target.version), []).append(name)
+        return found

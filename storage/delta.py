@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,8 @@ from schemas.errors import InputError, StorageError
 if TYPE_CHECKING:
     import pyarrow as pa
     from deltalake import CommitProperties, DeltaTable
+
+Equal = str | Collection[str]
 
 RETRIES = 200  # with the default 15, busy publishers are refused (measured: 113 rows of 800)
 # As-of queries and the order of commits need the whole log.
@@ -118,24 +120,61 @@ def once(transaction: str, **metadata: str) -> CommitProperties:
     )
 
 
-def scan(table: DeltaTable, schema: pa.Schema, **equal: str) -> pa.Table:
+def scan(table: DeltaTable, schema: pa.Schema, **equal: Equal) -> pa.Table:
     """The schema's columns of the rows whose columns `equal` the values, in no certain order.
+
+    A nullable column that the table lacks is null; columns beyond the schema are passed over. A
+    value is a text, or several of which one must equal.
+
+    Raises:
+        StorageError: a data file is missing or broken, or a column is missing or of another type.
+    """
+    import pyarrow as pa
+
+    return pa.Table.from_batches(list(stream(table, schema, **equal)), schema)
+
+
+def stream(table: DeltaTable, schema: pa.Schema, **equal: Equal) -> Iterator[pa.RecordBatch]:
+    """As `scan`, a batch at a time.
 
     Read by delta-rs itself: with deltalake 1.6.6 and pyarrow 26, `to_pyarrow_table` and
     `to_pandas` abort the interpreter at its exit, three times of four (a thread of pyarrow's
     outlives the Python file system that it reads through; see pola-rs/polars#24169).
-
-    Raises:
-        StorageError: a data file is missing or broken.
     """
     import pyarrow as pa
 
-    quoted = [(name, value.replace("'", "''")) for name, value in equal.items()]
-    predicate = " AND ".join(f"{name} = '{value}'" for name, value in quoted) or None
+    stored = {field.name for field in table.schema().fields}
+    missing = [field.name for field in schema if field.name not in stored and not field.nullable]
+    if missing:
+        raise StorageError(f"{table.table_uri} lacks the columns {', '.join(missing)}.")
+    columns = [name for name in schema.names if name in stored]
+    predicate = " AND ".join(_condition(name, value) for name, value in equal.items()) or None
     try:
-        return pa.table(table.scan(columns=schema.names, predicate=predicate)).cast(schema)
-    except delta_errors() as error:
+        found = table.scan(columns=columns, predicate=predicate)
+        for batch in pa.RecordBatchReader.from_stream(found):
+            yield _with_all(batch, schema)
+    except (*delta_errors(), ValueError) as error:  # ValueError: a null where none may be
         raise StorageError(f"{table.table_uri} cannot be read: {one_line(error)}") from error
+
+
+def _condition(name: str, value: Equal) -> str:
+    values = [value] if isinstance(value, str) else value
+    quoted = ["'" + each.replace("'", "''") + "'" for each in values]
+    return f"{name} IN ({', '.join(quoted)})"
+
+
+def _with_all(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """The schema's columns of its types, null where the batch has none."""
+    import pyarrow as pa
+
+    columns = []
+    for field in schema:
+        known = field.name in batch.schema.names
+        column = batch[field.name].cast(field.type) if known else pa.nulls(len(batch), field.type)
+        if column.null_count and not field.nullable:
+            raise ValueError(f"column {field.name} holds null.")
+        columns.append(column)
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
 def commits(table: DeltaTable, key: str) -> dict[str, int]:

@@ -28,6 +28,7 @@ BENCHMARKS = (
     "engine",
     "memory",
     "object_storage",
+    "catalog",
     "busy",
     "generators",
     "checkpoints",

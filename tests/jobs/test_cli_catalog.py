@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from jobs.cli_catalog import FIELDS, WIDTH, catalog_app
+from jobs.cli_catalog import catalog_app
+from jobs.cli_catalog_records import FIELDS
+from jobs.cli_catalog_tables import WIDTH
 from schemas.directions import Provenance
 from schemas.errors import InputError
 from storage.catalog import Catalog

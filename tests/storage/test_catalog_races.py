@@ -17,6 +17,8 @@ from tests.storage.sample_cards import sample_card
 
 PUBLISHERS = 8
 ROUNDS = 3  # each on a catalogue that nobody has created yet
+BATCHES, BATCH = 16, 50
+ATTRIBUTES = ("age", "gaze", "glasses", "smile", "yaw")
 
 
 def publish_at_once(folder: str, worker: int, ready: Barrier, results: Queue) -> None:
@@ -70,6 +72,61 @@ def test_publishers_at_once_lose_nothing_and_repeat_nothing(raced, round_):
     commits = {publication.publication_id: publication.commit for publication in shared + own}
     assert dict(rows) == commits
     assert sorted(commits.values()) == list(range(1, PUBLISHERS + PUBLISHERS // 2 + 1))
+
+
+def publish_batch(url: str, worker: int, ready: Barrier, results: Queue) -> None:
+    """One batch of fifty, ten of each attribute; what the caller was told."""
+    cards = [
+        sample_card(BATCH * worker + index, shape=(64,), attribute=ATTRIBUTES[index % 5])
+        for index in range(BATCH)
+    ]
+    catalog = Catalog(url)
+    ready.wait(120)
+    try:
+        results.put(catalog.publish(cards))
+    except Exception as error:
+        results.put(error)
+
+
+def batches_at_once(url: str) -> None:
+    """Sixteen processes publish a batch each into a catalogue that nobody has created yet."""
+    context = multiprocessing.get_context("spawn")
+    ready, results = context.Barrier(BATCHES), context.Queue()
+    workers = [
+        context.Process(target=publish_batch, args=(url, worker, ready, results))
+        for worker in range(BATCHES)
+    ]
+    for worker in workers:
+        worker.start()
+    told = [results.get(timeout=240) for _ in workers]
+    for worker in workers:
+        worker.join(60)
+        assert worker.exitcode == 0
+    assert all(isinstance(answer, Publication) and answer.written for answer in told), told
+
+    catalog = Catalog(url)
+    table = catalog.cards(all_versions=True).table()
+    assert table.num_rows == BATCHES * BATCH
+    assert len(set(table["direction_id"].to_pylist())) == BATCHES * BATCH
+    for attribute in ATTRIBUTES:  # no gap and no repeat
+        lineage = catalog.cards(attribute=attribute, all_versions=True).table()
+        assert lineage["version"].to_pylist() == list(range(1, BATCHES * BATCH // 5 + 1))
+        assert lineage["commit"].to_pylist() == sorted(lineage["commit"].to_pylist())
+    for answer in told:  # whole batches, in the order in which they were published
+        cards = catalog.publication(answer.publication_id)
+        assert tuple(card.direction_id for card in cards) == answer.direction_ids
+        assert set(cards.table()["commit"].to_pylist()) == {answer.commit}
+    assert len({answer.commit for answer in told}) == BATCHES
+
+
+@pytest.mark.timeout(300)
+def test_sixteen_batches_at_once(tmp_path):
+    batches_at_once(str(tmp_path / "catalog"))
+
+
+@pytest.mark.timeout(300)
+def test_sixteen_batches_at_once_on_s3(bucket):
+    batches_at_once(f"{bucket}/catalog")
 
 
 ENDLESS = """

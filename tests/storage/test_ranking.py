@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
 from schemas.errors import InputError
-from storage.ranking import choose, gain
+from storage.ranking import MEASUREMENTS, choose, gain
 from tests.storage.sample_cards import responses, sample_card
 
 
@@ -15,6 +16,11 @@ def card(effect: float, leak: float, truth: float | None = None, **changes):
     return sample_card(
         responses=responses("smile", effect, leak), truth_cosine=truth, notes=f"{effect}", **changes
     )
+
+
+def columns(*cards):
+    values = {name: [getattr(card, name) for card in cards] for name in MEASUREMENTS}
+    return {name: np.array(each, float) for name, each in values.items()}
 
 
 def test_the_truth_decides_where_it_is_known():
@@ -28,12 +34,12 @@ def test_a_strong_clean_effect_decides_elsewhere():
     weak, dirty, clean = card(1.0, leak=0.1), card(4.0, leak=3.0), card(3.0, leak=0.1)
     assert choose([weak, dirty, clean]) is clean
     assert choose([card(-3.0, leak=0.1), weak]).effect == -3.0  # its sign is only a convention
-    assert gain(clean) == pytest.approx(3.0 / 2.0 * 0.5 / 1.1)  # spread 2, sigma 0.5
+    assert gain(columns(clean)) == pytest.approx(3.0 / 2.0 * 0.5 / 1.1)  # spread 2, sigma 0.5
 
 
 def test_an_unmeasured_leak_or_sigma_counts_as_one():
     lone = sample_card(responses=responses("smile", 4.0, 0.1)[:1], sigma=math.nan)
-    assert gain(lone) == pytest.approx(4.0 / 2.0 / 2.0)
+    assert gain(columns(lone)) == pytest.approx(4.0 / 2.0 / 2.0)
 
 
 def test_sigma_makes_spaces_comparable():
