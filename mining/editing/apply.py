@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Sequence
 from numbers import Integral
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mining.generators.base import Floats
+from schemas.directions import DirectionCard
 from schemas.errors import InputError
+from schemas.registry import unknown
+
+Unit = Literal["norm", "sigma", "attribute"]
+_UNITS: tuple[Unit, ...] = get_args(Unit)
 
 
 def apply_direction(
@@ -60,3 +68,109 @@ def apply_direction(
     moves[list(layers) if layers else slice(None)] = 1.0
     moved = w_plus + steps[..., None, None] * moves[:, None] * vector
     return moved.astype(np.float32)
+
+
+def apply_card(
+    w_plus: Floats,
+    card: DirectionCard,
+    generator_fingerprint: str,
+    step: float | NDArray,
+    unit: Unit = "norm",
+    another_generator: bool = False,
+) -> Floats:
+    """Move the latents of a generator along a direction of the catalogue.
+
+    Args:
+        w_plus: (N, num_ws, D); left as it is.
+        generator_fingerprint: of the generator that the latents belong to.
+        step: how far; one number, or (N,).
+        unit: what `step` counts. "norm" is steps of norm 1, "sigma" natural steps (the standard
+            deviation of the dataset's latents along the direction), "attribute" the attribute's
+            own unit by the card's calibration.
+        another_generator: try a direction on a generator that it was not mined from; warns.
+
+    Returns:
+        A new float32 array of w_plus's shape.
+
+    Raises:
+        InputError: the card belongs to another generator, to another space than W or W+, holds an
+            artefact, or was not measured in that unit; or as `apply_direction`.
+    """
+    who = f"apply: {card.attribute!r} by {card.method!r} ({card.direction_id[:10]})"
+    _check_appliable(who, card)
+    per_unit = _steps_of_norm(who, card, unit)
+    if card.generator_fingerprint != generator_fingerprint:
+        _check_other_generator(who, card, generator_fingerprint, another_generator)
+    if unit == "attribute" and card.calibration is not None:
+        _warn_beyond(who, card, np.asarray(step, np.float64))
+    return apply_direction(
+        w_plus, card.vector, np.asarray(step, np.float64) * per_unit, card.layers
+    )
+
+
+def _check_appliable(who: str, card: DirectionCard) -> None:
+    if card.artefact is not None:
+        raise InputError(
+            f"{who} is a {card.artefact.kind}, not one vector; load its file and derive a "
+            "direction from it, or choose a card that has one."
+        )
+    if card.space == "z":
+        raise InputError(
+            f"{who} lies in Z, latents of W+ came; add step * card.vector to z first and map the "
+            "sum to W+ (generator.map, generator.broadcast), or choose a direction of W or W+."
+        )
+    if card.space not in ("w", "w+"):
+        raise InputError(
+            f"{who} lies in {card.space.upper()}, latents of W+ came; styles are added inside the "
+            "generator, after its affine layers. Choose a direction of W or W+."
+        )
+
+
+def _steps_of_norm(who: str, card: DirectionCard, unit: Unit) -> float:
+    """How many steps of norm 1 make one of the unit."""
+    if unit not in _UNITS:
+        raise unknown("unit", unit, _UNITS)
+    if unit == "norm":
+        return 1.0
+    calibrated = card.calibration.step if card.calibration else math.nan
+    found = card.sigma if unit == "sigma" else calibrated
+    if not math.isfinite(found):
+        what = "sigma" if unit == "sigma" else "calibration"
+        raise InputError(f"{who}: its {what} was not measured; give the step in unit 'norm'.")
+    return found
+
+
+def _check_other_generator(
+    who: str, card: DirectionCard, fingerprint: str, another_generator: bool
+) -> None:
+    """Refuse a direction of another generator, or warn where it is to be tried."""
+    mined, given = card.generator_fingerprint[:16], fingerprint[:16]
+    if not another_generator:
+        raise InputError(
+            f"{who} was mined from generator {card.generator} ({mined}), the latents are of "
+            f"{given}; directions do not carry over. Choose one with that fingerprint, or try it "
+            "with another_generator=True."
+        )
+    warnings.warn(
+        f"{who} is tried on generator {given}, but was mined from {card.generator} ({mined}): it "
+        "may change something else or nothing, and sigma, calibration and every measurement of "
+        "the card are those of the other. Only a fine-tuned copy is likely to answer alike.",
+        UserWarning,
+        stacklevel=3,
+    )
+
+
+def _warn_beyond(who: str, card: DirectionCard, change: NDArray[np.float64]) -> None:
+    """Warn of changes outside the range in which the calibration was seen to hold."""
+    known = card.calibration
+    if known is None or not change.size:
+        return
+    low, high = float(change.min()), float(change.max())
+    if low < known.low or high > known.high:
+        warnings.warn(
+            f"{who}: a change of {low:.3g} to {high:.3g} {card.unit} was asked for, its "
+            f"calibration was seen to hold from {known.low:.3g} to {known.high:.3g}; beyond that "
+            "the step and the image may be off.",
+            UserWarning,
+            stacklevel=3,
+        )
