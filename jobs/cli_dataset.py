@@ -1,4 +1,4 @@
-"""`lode dataset`: check a dataset, repair it, say what it holds."""
+"""`lode dataset`: check a dataset, repair it, say what it holds; the commands of its neighbours."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from jobs.cli_agreement import agreement
+from jobs.cli_dataset_export import export
+from jobs.cli_derive import PASS_ON, extend, filter_rows, told_step
 from jobs.cli_direction import direction
+from jobs.cli_head import head
 from jobs.cli_statistics import statistics
 from schemas.errors import InputError
 
@@ -25,12 +28,18 @@ if TYPE_CHECKING:
 Output = Literal["table", "json"]
 
 dataset_app = typer.Typer(
-    help="Check, repair and describe a dataset.", no_args_is_help=True, rich_markup_mode=None
+    help="Check, repair, describe, filter, extend and export a dataset.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 
 dataset_app.command()(agreement)
 dataset_app.command()(statistics)
 dataset_app.command()(direction)
+dataset_app.command()(head)
+dataset_app.command()(export)
+dataset_app.command("filter")(filter_rows)
+dataset_app.command(context_settings=PASS_ON)(extend)
 
 UrlArgument = Annotated[str, typer.Argument(help="The dataset's folder or URL: <out>/dataset.")]
 OutputOption = Annotated[Output, typer.Option("--output", "-o", help="How to print.")]
@@ -56,6 +65,9 @@ def repair(
     failed: Annotated[
         bool, typer.Option("--failed", help="Also shards with failed, crashed or timeout rows.")
     ] = False,
+    parent: Annotated[
+        str, typer.Option(metavar="URL", help="Where the dataset lies that it was made of.")
+    ] = "",
 ) -> None:
     """Move broken shards into .broken/<time>/ and make them and the missing ones again.
 
@@ -67,7 +79,7 @@ def repair(
     from jobs import repair_dataset
 
     engine, generator, extractors = _settings(context.args)
-    done = repair_dataset.repair(url, engine, failed, generator, extractors)
+    done = repair_dataset.repair(url, engine, failed, generator, extractors, parent or None)
     if done.made:
         typer.echo(f"made      {len(done.made):,} shards: {_numbers(done.made)}")
     if done.moved:
@@ -119,6 +131,7 @@ def info(url: UrlArgument, output: OutputOption = "table") -> None:
 
 def record(dataset: Dataset) -> dict[str, Any]:
     """What `info` tells, as plain JSON."""
+    from storage.derived import lineage
     from storage.quarantine import quarantined
     from storage.runs import runs
 
@@ -137,6 +150,7 @@ def record(dataset: Dataset) -> dict[str, Any]:
             for about in manifest.extractors
         ],
         "settings": dict(manifest.settings),
+        "derived": lineage(manifest),
         "rows": dataset.rows,
         "shards_done": len(dataset.receipts),
         "shards": manifest.shards,
@@ -214,6 +228,7 @@ def _facts(about: dict[str, Any]) -> list[str]:
     facts = [
         ("dataset", about["dataset_id"]),
         ("url", about["url"]),
+        *(("made of", told_step(step)) for step in about["derived"]),
         ("generator", generator["name"]),
         ("licence", generator["licence"]),
         ("fingerprint", generator["fingerprint"]),

@@ -13,7 +13,8 @@ from jobs.cluster import check_stop, plain_errors, ray_session
 from jobs.placement import GPUS, Need, check_placement, hide_gpus, stage_needs
 from jobs.progress import Progress, fetching
 from mining.description import describe, describe_extractors, describe_generator, manifest_of
-from mining.sampling import Measurer, Renderer
+from mining.extending import make_renderer
+from mining.sampling import Measurer
 from schemas.settings import EngineSettings, RunSettings
 from storage.downloads.fetch import listening
 from storage.downloads.offline import offline
@@ -48,9 +49,9 @@ def check_loads(engine: EngineSettings, manifest: Manifest) -> None:
     """
     needs = stage_needs(engine)
     loads: list[tuple[Need, list[Load]]] = (
-        [(needs[0], [Renderer, Measurer])]
+        [(needs[0], [make_renderer, Measurer])]
         if _alike(needs)
-        else [(needs[0], [Renderer]), (needs[1], [Measurer])]
+        else [(needs[0], [make_renderer]), (needs[1], [Measurer])]
     )
     for need, parts in loads:
         as_stage(engine, need, _load, parts, manifest)

@@ -39,7 +39,7 @@ DEMO = str(Path(__file__).parent / "configs" / "demo.yaml")
 
 def dataset_url(settings: RunSettings) -> str:
     """Where the run's dataset lies."""
-    return f"{settings.out.rstrip('/')}/dataset"
+    return settings.dataset_url or f"{settings.out.rstrip('/')}/dataset"
 
 
 def prepare(settings: RunSettings, manifest: Manifest) -> tuple[Manifest, list[int]]:
@@ -55,13 +55,18 @@ def prepare(settings: RunSettings, manifest: Manifest) -> tuple[Manifest, list[i
     refuse_relative("out", settings.out)
     if is_split(settings.engine):
         shards_in_flight(settings.engine, manifest)
-    store = Store(absolute(dataset_url(settings)))
+    return prepare_folder(dataset_url(settings), manifest, settings.out)
+
+
+def prepare_folder(url: str, manifest: Manifest, out: str) -> tuple[Manifest, list[int]]:
+    """As `prepare`, of a dataset's folder or URL, which the user named by `out`."""
+    store = Store(absolute(url))
     try:
         manifest = claim(store, manifest, write=False)
     except CorruptDataError:
         raise
     except StorageError as error:
-        raise InputError(f"out {settings.out!r} cannot be used: {error}") from error
+        raise InputError(f"out {out!r} cannot be used: {error}") from error
     done = finished(store, manifest)
     check_files(store, done)
     missing = [shard for shard in range(manifest.shards) if shard not in done]
@@ -83,6 +88,11 @@ def generate(settings: RunSettings) -> Dataset:
     """Make what is missing of the run's dataset and open it."""
     from jobs.cluster import ray_session
 
+    if settings.dataset_url is not None:
+        raise InputError(
+            f"dataset_url {settings.dataset_url!r} came; it names a finished dataset for `lode "
+            "mine`, and here one is made. Leave it out."
+        )
     manifest, missing = prepare(settings, described(settings))
     if missing:
         with ray_session(settings.engine):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Collection
 from contextlib import suppress
 
 from jobs.engine import Event
@@ -13,6 +14,7 @@ from jobs.progress import Progress
 from mining.extractors.base import FAILURES
 from schemas.errors import RunError, StorageError
 from schemas.settings import EngineSettings
+from storage.derived import stored_names
 from storage.files import Store
 from storage.manifest import Manifest
 from storage.quarantine import quarantine, release
@@ -45,6 +47,7 @@ class Ledger:
     ):
         self._store, self._manifest, self._engine = store, manifest, engine
         self._total, self._quarantined, self._judging = rows, quarantined, judge
+        self._stored = stored_names(manifest)  # what another run measured, and judged
         self._progress, self._metrics = progress, Metrics(manifest.dataset_id)
         self.record = RunRecord(manifest.dataset_id, engine.model_dump())
         self.failures: dict[int, str] = {}  # shard -> reason
@@ -113,7 +116,7 @@ class Ledger:
 
     def _finished(self, outcome: Outcome) -> None:
         receipt = outcome.receipt
-        noted = {} if receipt is None else rejects(receipt)
+        noted = {} if receipt is None else rejects(receipt, self._stored)
         self._metrics.finished(outcome, noted)
         if receipt is None:
             self._give_up(outcome)
@@ -131,6 +134,8 @@ class Ledger:
         self._done += receipt.rows
         self._shards += 1
         for extractor, counts in receipt.statuses.items():
+            if extractor in self._stored:
+                continue
             self._failed[extractor] += sum(counts.get(status, 0) for status in FAILURES)
         self._progress.advance(receipt.rows, noted)
         if not made:
@@ -187,11 +192,12 @@ class Ledger:
         return next((said for said in table.column(column).to_pylist() if said), "unknown")
 
 
-def rejects(receipt: Receipt) -> dict[str, int]:
-    """Rows per reason other than "ok", as "extractor status"."""
+def rejects(receipt: Receipt, but: Collection[str] = ()) -> dict[str, int]:
+    """Rows per reason other than "ok", as "extractor status", of all extractors but these."""
     return {
         f"{extractor} {status}": count
         for extractor, counts in receipt.statuses.items()
+        if extractor not in but
         for status, count in counts.items()
         if status not in QUIET
     }

@@ -19,6 +19,7 @@ from jobs.evaluation_stage import evaluate, rescoring_config
 from jobs.generate_dataset import DEMO, dataset_url, make_shards, open_complete, prepare
 from jobs.mining_data import labels_of, read_data, read_styles
 from jobs.mining_stage import Mined, check_mining, mine
+from jobs.parents import open_whole
 from jobs.placement import check_placement, mining_needs
 from jobs.publish import make_report, publication_id
 from jobs.report.data import Stage
@@ -51,13 +52,14 @@ def run(settings: RunSettings) -> RunResult:
         LodeError: as the stages raise it, before work is lost.
     """
     out, catalog_url = absolute(settings.out).rstrip("/"), catalog_of(settings)
-    manifest = described(settings)
+    given = settings.dataset_url is not None
+    manifest = open_whole(dataset_url(settings)).manifest if given else described(settings)
     check_mining(settings.mining, manifest)
     styles = read_styles(settings.mining, manifest, settings.engine)
     rescoring_config(settings.evaluation)
     catalog = Catalog(catalog_url)
     _check_catalog_folder(catalog_url)
-    manifest, missing = prepare(settings, manifest)
+    manifest, missing = (manifest, []) if given else prepare(settings, manifest)
     stages: list[Stage] = []
     with ray_session(settings.engine):
         for need in mining_needs(settings.engine):  # one after the other, so each alone

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from jobs.cluster import ray_session
 from jobs.description import check_loads
+from jobs.extend_dataset import fitted
+from jobs.filter_dataset import chosen_again, make_filtered
 from jobs.generate_dataset import check_run, make_shards, refuse_relative
+from jobs.parents import open_whole
 from jobs.progress import Progress
 from mining.extractors.base import FAILURES
 from schemas.errors import ConflictError, CorruptDataError, InputError
 from schemas.settings import EngineSettings
+from storage.derived import FILTERED, open_parent, with_parent
 from storage.files import Store, absolute
 from storage.manifest import NAME, Manifest
 from storage.runs import FRESH, going_on
@@ -51,6 +56,7 @@ def repair(
     failed: bool = False,
     generator: Mapping[str, Any] | None = None,
     extractors: Mapping[str, Mapping[str, Any]] | None = None,
+    parent: str | None = None,
 ) -> Repair:
     """Make the broken and the missing shards again, from the manifest's own settings.
 
@@ -61,9 +67,11 @@ def repair(
         failed: also make again what is whole but holds rows that failed, crashed or hung.
         generator: options of the generator, where its checkpoint lies elsewhere than it did.
         extractors: name in the settings -> options, where their model files do.
+        parent: where the dataset lies that this one was made of, if elsewhere than it did.
 
     Raises:
-        InputError: there is no dataset, it cannot be written, or its options are fixed.
+        InputError: there is no dataset, it cannot be written, its options are fixed, or it was
+            made of another dataset that is not there.
         ConflictError: a run is making the dataset at this moment.
         CorruptDataError: the manifest is damaged or another dataset's.
         RunError: the generator or an extractor is another version; or workers keep dying.
@@ -74,6 +82,8 @@ def repair(
     manifest = readable_manifest(store)
     if generator or extractors:
         manifest = manifest.moved(generator or {}, extractors or {})
+    if parent:
+        manifest = with_parent(manifest, absolute(parent))
     _refuse_beside_a_run(store)
     before = verify_dataset(url)
     aside = f"{ASIDE}/{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
@@ -88,16 +98,33 @@ def repair(
                 "with. Nothing was changed."
             )
     store.check_writable()
-    _check_loads(engine, manifest)  # before anything is moved
-    with ray_session(engine):
-        check_run(engine, manifest)
+    with _maker(engine, manifest, url) as make:  # before anything is moved
         _refuse_beside_a_run(store)  # the check may have taken hours
         moved = move_aside(store, manifest, standing(before.problems, whole), aside)
         try:
-            make_shards(url, manifest, wanted, engine, judge=False)
+            make(wanted)
         finally:
             put_back(store, manifest, whole, aside)
     return Repair(tuple(wanted), tuple(moved), aside, verify_dataset(url))
+
+
+@contextmanager
+def _maker(
+    engine: EngineSettings, manifest: Manifest, url: str
+) -> Iterator[Callable[[Sequence[int]], None]]:
+    """What makes shards again, once all that it needs is there."""
+    if manifest.derived.get("kind") == FILTERED:
+        rows = chosen_again(manifest)
+        yield lambda shards: make_filtered(url, manifest, rows, shards)
+        return
+    if manifest.derived:
+        store, _ = open_parent(manifest)
+        open_whole(store.url)
+    engine = fitted(engine, manifest)
+    _check_loads(engine, manifest)
+    with ray_session(engine):
+        check_run(engine, manifest)
+        yield lambda shards: make_shards(url, manifest, shards, engine, judge=False)
 
 
 def _check_loads(engine: EngineSettings, manifest: Manifest) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mining.extractors.base import Extractor
 from mining.extractors.models import models_of
 from mining.extractors.registry import make_extractors
 from mining.fields import extractor_fields, generator_fields
@@ -16,9 +17,11 @@ from mining.generators.registry import make_generator
 from mining.latents import check_conditional
 from mining.made_with import made_with
 from mining.rendering import check_size
+from mining.stored import choose_images, sources_of, thumbnail_size
 from schemas.errors import InputError
 from schemas.samples import Field
 from schemas.settings import DatasetSettings, RunSettings
+from storage.derived import THUMBNAILS, Added, check_new_names, extended
 from storage.manifest import FORMAT, HERE, Manifest
 
 
@@ -97,9 +100,45 @@ def describe_extractors(settings: RunSettings) -> Described:
     Raises:
         InputError: one of them, or of their options, is unknown or unfit.
     """
-    extractors = make_extractors(settings.extractors)
+    return _told(make_extractors(settings.extractors), settings.extractors)
+
+
+def describe_extension(
+    parent: Manifest, url: str, extractors: Mapping[str, Mapping[str, Any]], images: str
+) -> Manifest:
+    """The manifest of a dataset with more extractors' columns.
+
+    Args:
+        url: where the parent lies.
+        extractors: the new ones by their names in the settings, with their options, in order.
+        images: one of `mining.stored.CHOICES`.
+
+    Raises:
+        InputError: an extractor is unknown or unfit, stands there already, reads what is not
+            there, or cannot have the images that it needs.
+    """
+    if not extractors:
+        raise InputError("no extractor came; expected one at least, such as --extractors.NAME {}.")
+    sources = sources_of(parent, [about["name"] for about in parent.extractors])
+    check_new_names(parent, extractors)
+    made = make_extractors(extractors, sources)
+    described = _told(made, extractors)
+    pixels = [extractor.name for extractor in made if getattr(extractor, "reads_pixels", True)]
+    chosen = choose_images(parent, images, pixels)
+    added = Added(
+        described.about,
+        described.here.get("extractors", {}),
+        described.fields,
+        chosen,
+        thumbnail_size(parent) if chosen == THUMBNAILS else None,
+    )
+    return extended(parent, url, added, made_with())
+
+
+def _told(extractors: Sequence[Extractor], listed: Mapping[str, Mapping[str, Any]]) -> Described:
+    """What extractors that are made say of themselves, with their options."""
     every, here, fields = [], {}, []
-    for extractor, (load, options) in zip(extractors, settings.extractors.items(), strict=True):
+    for extractor, (load, options) in zip(extractors, listed.items(), strict=True):
         about = {"name": extractor.name, "load": load, "fingerprint": extractor.fingerprint()}
         told: dict[str, Any] = {"options": dict(options), "licence": extractor.licence}
         if models := models_of(extractor):

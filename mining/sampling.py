@@ -1,6 +1,7 @@
 """What one shard is: latents from a counter-based generator, images, measurements.
 
-Shard k is a pure function of (manifest, k). Everything here runs without Ray.
+Shard k is a pure function of (manifest, k). Everything here runs without Ray. The shards of an
+extended dataset begin in extending.py, with what is stored of its parent.
 """
 
 from __future__ import annotations
@@ -21,14 +22,17 @@ from mining.generators.registry import make_generator
 from mining.latents import Latents, shard_latents
 from mining.made_with import check_made_with
 from mining.rendering import images_of, pack_images, true_images_of, unpack_images
+from mining.stored import seen_size, stored_sources
 from mining.threads import limit_threads
 from schemas.errors import RunError
 from schemas.samples import to_column
 from storage.dataset import CAMERA, image_size
+from storage.derived import new_extractors
 from storage.manifest import Manifest
 
 IMAGE = "image"  # the column that carries pixels from the generator to the extractors
 Watch = Callable[[int], None]  # told the number of a batch before it is made
+Seen = tuple[Images, Mapping[str, Measurement]]  # a batch, and what is known of it already
 
 
 class Renderer:
@@ -50,7 +54,7 @@ class Renderer:
         """
         rows, settings = self.manifest.rows(shard), self.manifest.settings
         latents = shard_latents(self.generator, settings, shard, len(rows))
-        images, thumbnails, truth = self._images(latents, watch)
+        images, thumbnails, truth = self.images(latents, watch)
         columns: dict[str, pa.Array] = {
             "sample_id": pa.array(self.manifest.sample_ids(shard), pa.string()),
             "index": pa.array(rows, pa.int64()),
@@ -69,7 +73,7 @@ class Renderer:
         columns[IMAGE] = pack_images(images)
         return pa.table(columns)
 
-    def _images(
+    def images(
         self, latents: Latents, watch: Watch | None
     ) -> tuple[Images, list[bytes], TrueFaces | None]:
         """Images, thumbnails and truth; a batch's thumbnails are drawn while the next is made.
@@ -113,30 +117,45 @@ class Renderer:
 
 
 class Measurer:
-    """Runs the manifest's extractors over the images of whole shards. Loads them once."""
+    """Runs the manifest's extractors over the images of whole shards. Loads them once.
+
+    Of an extended dataset those are the ones that it adds; they read what is stored of the others.
+    """
 
     def __init__(self, manifest: Manifest):
         self.manifest = manifest
-        listed = {about["load"]: about["options"] for about in manifest.extractors}
-        self.extractors = make_extractors(listed)
-        for about, extractor in zip(manifest.extractors, self.extractors, strict=True):
+        new = new_extractors(manifest)
+        self._sources = stored_sources(manifest)
+        listed = {about["load"]: about["options"] for about in new}
+        self.extractors = make_extractors(listed, self._sources)
+        for about, extractor in zip(new, self.extractors, strict=True):
             _check_same("extractor", about, extractor.fingerprint())
         check_made_with(manifest.made_with)
         limit_threads(manifest.settings["threads"])
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """The table with the extractors' columns in place of the image column."""
+        return self.fill(table, [self.measure(*batch) for batch in self.batches(table)])
+
+    def batches(self, table: pa.Table) -> Iterator[Seen]:
+        """What the extractors see of each batch of a table that a renderer made."""
         images = self.images(table)
-        size = self.manifest.settings["batch_size"]
-        return self.fill(table, [self.measure(images[rows]) for rows in batches(len(images), size)])
+        for rows in batches(len(images), self.manifest.settings["batch_size"]):
+            part = table.slice(rows.start, rows.stop - rows.start)
+            yield images[rows], {each.name: each.measurement(part) for each in self._sources}
 
     def images(self, table: pa.Table) -> NDArray[np.uint8]:
-        """(N, H, W, 3) of a table that a renderer made."""
-        return unpack_images(table.column(IMAGE), image_size(self.manifest))
+        """(N, H, W, 3) of a table that a renderer made; black where no pixel is read of any."""
+        size = seen_size(self.manifest)
+        if IMAGE not in table.column_names:
+            return np.broadcast_to(np.zeros((), np.uint8), (len(table), size, size, 3))
+        return unpack_images(table.column(IMAGE), size)
 
-    def measure(self, images: NDArray[np.uint8]) -> dict[str, Measurement]:
+    def measure(
+        self, images: NDArray[np.uint8], earlier: Mapping[str, Measurement]
+    ) -> dict[str, Measurement]:
         """One batch through every extractor."""
-        return measure(self.extractors, images)
+        return measure(self.extractors, images, earlier)
 
     def fill(self, table: pa.Table, parts: Sequence[Mapping[str, Measurement]]) -> pa.Table:
         """The table with the measurements of its batches, in order, in place of the images."""

@@ -158,6 +158,9 @@ class RunSettings(Part):
     """folder or URL that takes dataset, catalogue, results and report"""
     catalog: str | None = None
     """folder or URL of the catalogue; <out>/catalog where it is null"""
+    dataset_url: str | None = None
+    """a finished dataset to mine, filtered and extended ones too; where it is null one is made at
+    <out>/dataset. With it, the settings of generator, extractors and dataset are not read"""
     generator: GeneratorSettings = GeneratorSettings()
     extractors: Annotated[dict[str, Options], Field(min_length=1)] = {"dlib": {}, "geometry": {}}
     """names of mining/extractors/registry.py with their options, in the order they run; on the

@@ -2,14 +2,15 @@
 
 Beside that it keeps, under "here", what may differ from run to run: the options of a generator or
 an extractor whose fingerprint tells of all that decides its output, such as where its files lie,
-and what is said of their licences.
+and what is said of their licences. A derived dataset's manifest says under "derived" what was made
+of which parents (storage/derived.py), and under "here" where those lay.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,9 +19,12 @@ from schemas.samples import Field
 from storage.files import Store
 
 NAME = "manifest.json"
-FORMAT = 1
-# {"generator": told, "extractors": {load: told}} with options, licence and models: not hashed
+FORMAT = 1  # of a dataset that was sampled
+DERIVED_FORMAT = 2  # of one that was made of another; who reads format 1 alone refuses it
+# {"generator": told, "extractors": {load: told}} with options, licence and models: not hashed;
+# of a derived dataset also "parents": [{"dataset_id", "url"}]
 HERE = "here"
+DERIVED = "derived"
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,12 @@ class Manifest:
                 "there is none. Options that may differ: "
                 f"{', '.join(self.movable()) or 'none'}."
             )
+        fixed = [name for name, value in options.items() if not isinstance(value, str)]
+        if fixed:
+            raise InputError(
+                f"{key}.{fixed[0]} came; it names no file, but decides what the dataset is. "
+                f"Options that may differ: {', '.join(self.movable()) or 'none'}."
+            )
         before = {**told["options"]}
         if any(before.get(name) != value for name, value in options.items()):
             before.pop("sha256", None)
@@ -125,19 +135,41 @@ class Manifest:
         return self.content.get("made_with", {})
 
     @property
+    def derived(self) -> Mapping[str, Any]:
+        """How the dataset was made of another, as storage/derived.py says; {} where it was not."""
+        return self.content.get(DERIVED, {})
+
+    @property
+    def root_id(self) -> str:
+        """The id of the dataset that was sampled: what the samples' own ids begin with."""
+        return self.derived.get("root") or self.dataset_id
+
+    @property
+    def picked(self) -> str | None:
+        """SHA-256 of the samples' indices where they are not 0 .. samples - 1, else None."""
+        return self.derived.get("indices")
+
+    @property
     def shards(self) -> int:
         """How many shards the dataset has."""
         return -(-self.settings["samples"] // self.settings["shard_size"])
 
     def rows(self, shard: int) -> range:
-        """The sample indices of one shard."""
+        """The rows of one shard by their place in the dataset.
+
+        Where no sample was left out, these are the samples' indices too.
+        """
         size, samples = self.settings["shard_size"], self.settings["samples"]
         return range(shard * size, min((shard + 1) * size, samples))
 
     def sample_ids(self, shard: int) -> list[str]:
-        """The ids of one shard's samples, in order; unique for ever."""
-        dataset_id = self.dataset_id
-        return [f"{dataset_id}-{row:09d}" for row in self.rows(shard)]
+        """The ids of one shard's samples, in order; unique for ever. Not for `picked` ones."""
+        return self.ids_of(self.rows(shard))
+
+    def ids_of(self, indices: Iterable[int]) -> list[str]:
+        """The ids of the samples with these indices."""
+        root = self.root_id
+        return [f"{root}-{index:09d}" for index in indices]
 
     def shard_file(self, shard: int) -> str:
         """The shard's file, named as Hugging Face names shards."""
@@ -162,10 +194,20 @@ class Manifest:
         try:
             content = json.loads(data)
             version = content["format"]
-        except (ValueError, TypeError, KeyError) as error:
-            raise CorruptDataError(f"{where} is not a manifest: {error}") from None
-        if version != FORMAT:
-            raise InputError(f"{where} has format {version}, this LatentLode reads {FORMAT}.")
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            raise CorruptDataError(
+                f"{where} is not a manifest: {error}. Put back the one that the dataset was made "
+                "with."
+            ) from None
+        if version not in (FORMAT, DERIVED_FORMAT):
+            raise InputError(
+                f"{where} has format {version}, this LatentLode reads {FORMAT} and "
+                f"{DERIVED_FORMAT}."
+            )
+        if (DERIVED in content) != (version == DERIVED_FORMAT):
+            raise CorruptDataError(
+                f"{where} is not a manifest: format {version} and {DERIVED!r} do not go together"
+            )
         return cls(content)
 
 
@@ -177,6 +219,11 @@ def load(store: Store) -> Manifest:
         CorruptDataError: what stands there is not a manifest.
     """
     if not store.exists(NAME):
+        store.names()  # a store that cannot be reached is told as such
+        if store.exists(f"dataset/{NAME}"):
+            raise InputError(
+                f"dataset: {store.url} holds no {NAME}; did you mean {store.url}/dataset?"
+            )
         raise InputError(
             f"dataset: {store.url} holds no {NAME}; "
             "make a dataset with: python jobs/generate_dataset.py --out ..."

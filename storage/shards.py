@@ -13,13 +13,15 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from schemas.errors import CorruptDataError
-from schemas.samples import samples_schema
+from schemas.samples import from_column, samples_schema, to_column
 from storage.files import Store
 from storage.manifest import Manifest
+from storage.sample_rows import check_indices
 
 AT_ONCE = 500  # receipts that an object store is asked for together
 
@@ -57,7 +59,8 @@ def encode(table: pa.Table, manifest: Manifest) -> bytes:
     """
     schema = samples_schema(manifest.fields, manifest.dataset_id)
     try:
-        table = table.select(schema.names).cast(schema).combine_chunks()
+        columns = [_renamed(table.column(field.name), field.type) for field in schema]
+        table = pa.table(columns, schema.names).cast(schema).combine_chunks()
     except (KeyError, pa.ArrowInvalid, ValueError) as error:
         raise CorruptDataError(f"a shard does not fit its manifest: {error}") from None
     sink = io.BytesIO()
@@ -76,6 +79,17 @@ def encode(table: pa.Table, manifest: Manifest) -> bytes:
     return sink.getvalue()
 
 
+def _renamed(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray | pa.Array:
+    """A column that was read from Parquet, which renames the items of lists, made to be cast.
+
+    Arrow refuses that where a row is null, though it calls the two types equal.
+    """
+    renamed = pa.types.is_fixed_size_list(kind) and str(column.type) != str(kind)
+    if not renamed or not column.null_count:
+        return column
+    return to_column(from_column(column), np.asarray(column.is_null()))
+
+
 def commit(store: Store, manifest: Manifest, shard: int, table: pa.Table) -> Receipt:
     """Write one shard and its receipt, each create-if-absent.
 
@@ -85,19 +99,13 @@ def commit(store: Store, manifest: Manifest, shard: int, table: pa.Table) -> Rec
         CorruptDataError: the rows are not the shard's.
         StorageError: writing failed; nothing half-written is visible.
     """
-    expected = manifest.rows(shard)
-    indices = table.column("index").to_pylist()
-    if indices != list(expected):
-        raise CorruptDataError(
-            f"shard {shard}: {len(indices)} rows came, expected indices "
-            f"{expected.start}..{expected.stop - 1} in order."
-        )
+    check_indices(manifest, shard, table)
     name = manifest.shard_file(shard)
     data = encode(table, manifest)
     if not store.create(name, data):
         standing = store.read(name)
         if standing != data:
-            other = _whole(standing, manifest, shard)
+            other = _whole(standing, manifest, table.column("index"))
             if other is None:
                 store.replace(name, data)
             else:
@@ -230,8 +238,8 @@ def _receipt(manifest: Manifest, shard: int, data: bytes, table: pa.Table) -> Re
     )
 
 
-def _whole(data: bytes, manifest: Manifest, shard: int) -> pa.Table | None:
-    """Standing bytes as this shard's rows, every page's checksum verified; None if they are not."""
+def _whole(data: bytes, manifest: Manifest, indices: pa.ChunkedArray) -> pa.Table | None:
+    """Standing bytes as the rows with these indices, every page's checksum verified, else None."""
     schema = samples_schema(manifest.fields, manifest.dataset_id)
     try:
         table = read_parquet(data)
@@ -239,5 +247,4 @@ def _whole(data: bytes, manifest: Manifest, shard: int) -> pa.Table | None:
         return None
     if not table.schema.equals(schema) or table.schema.metadata != schema.metadata:
         return None
-    rows = table.column("index").to_pylist()
-    return table if rows == list(manifest.rows(shard)) else None
+    return table if table.column("index").to_pylist() == indices.to_pylist() else None

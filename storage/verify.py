@@ -14,9 +14,11 @@ import pyarrow as pa
 
 from schemas.errors import CorruptDataError, StorageError
 from schemas.samples import samples_schema
+from storage.derived import check_derived
 from storage.files import Store
 from storage.manifest import NAME, Manifest, load
 from storage.quarantine import quarantined
+from storage.sample_rows import Indices, check_samples
 from storage.shards import Receipt, open_parquet
 
 UNMADE = "neither receipt nor file: the shard is not made"
@@ -66,10 +68,10 @@ def verify(url: str, watch: Callable[[Sequence[Problem]], None] | None = None) -
     present, owned = frozenset(standing), set[str]()
     problems: list[Problem] = []
     reasons = quarantined(store, manifest)
-    rows = 0
+    rows, seen = 0, Indices()
     for shard in range(manifest.shards):
         owned |= {manifest.shard_file(shard), manifest.receipt_file(shard)}
-        found = _check_shard(store, manifest, shard, present)
+        found = _check_shard(store, manifest, shard, present, seen)
         if shard in reasons and [problem.what for problem in found] == [UNMADE]:
             found = [replace(found[0], what=f"quarantined: {reasons[shard]}")]
         problems += found
@@ -77,6 +79,7 @@ def verify(url: str, watch: Callable[[Sequence[Problem]], None] | None = None) -
         if watch is not None:
             watch(found)
     problems += [Problem(None, name, STRANGER) for name in standing if name not in owned]
+    problems += _other_rows(manifest, seen)
     if not rows:
         problems = [*_other_manifest(store, manifest, present & owned), *problems]
     return Findings(manifest.dataset_id, manifest.shards, rows, tuple(problems))
@@ -93,6 +96,7 @@ def readable_manifest(store: Store) -> Manifest:
         samples_schema(manifest.fields, manifest.dataset_id)
         names = [extractor["name"] for extractor in manifest.extractors]
         columns = {field.name for field in manifest.fields}
+        check_derived(manifest)
         whole = manifest.shards > 0 and columns.issuperset(f"{name}_status" for name in names)
     except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise CorruptDataError(f"{store.path(NAME)} is damaged: {error!r}") from None
@@ -102,7 +106,7 @@ def readable_manifest(store: Store) -> Manifest:
 
 
 def _check_shard(
-    store: Store, manifest: Manifest, shard: int, present: Collection[str]
+    store: Store, manifest: Manifest, shard: int, present: Collection[str], seen: Indices
 ) -> list[Problem]:
     file, receipt_file = manifest.shard_file(shard), manifest.receipt_file(shard)
     if file not in present and receipt_file not in present:
@@ -116,7 +120,7 @@ def _check_shard(
     try:
         if file not in present:
             raise CorruptDataError("missing")
-        counted = _check_file(_read(store, file), manifest, shard, receipt)
+        counted = _check_file(_read(store, file), manifest, shard, receipt, seen)
     except CorruptDataError as error:
         return [*problems, Problem(shard, file, str(error))]
     if receipt is not None and receipt.statuses != counted:
@@ -144,9 +148,13 @@ def _receipt(store: Store, manifest: Manifest, shard: int, present: Collection[s
 
 
 def _check_file(
-    data: bytes, manifest: Manifest, shard: int, receipt: Receipt | None
+    data: bytes, manifest: Manifest, shard: int, receipt: Receipt | None, seen: Indices
 ) -> dict[str, dict[str, int]]:
-    """The statuses counted in a shard's bytes; CorruptDataError says what is wrong with them."""
+    """The statuses counted in a shard's bytes; CorruptDataError says what is wrong with them.
+
+    Args:
+        seen: takes the indices of a shard whose rows are right.
+    """
     if receipt is not None:
         if len(data) != receipt.bytes:
             raise CorruptDataError(f"{len(data)} bytes, the receipt says {receipt.bytes}")
@@ -158,8 +166,8 @@ def _check_file(
     rows = manifest.rows(shard)
     if len(table) != len(rows):
         raise CorruptDataError(f"{len(table)} rows, expected {len(rows)}")
-    _check_column(table, "index", pa.array(rows, pa.int64()))
-    _check_column(table, "sample_id", pa.array(manifest.sample_ids(shard), pa.string()))
+    check_samples(manifest, shard, table)
+    seen.take(table.column("index").to_numpy())
     statuses = {}
     for extractor in manifest.extractors:
         counts = Counter(table.column(f"{extractor['name']}_status").to_pylist())
@@ -200,13 +208,14 @@ def _described(column: pa.Field) -> str:
     return f"{column.name}: {column.type}{'' if column.nullable else ' not null'}"
 
 
-def _check_column(table: pa.Table, name: str, expected: pa.Array) -> None:
-    column = table.column(name)
-    if column.equals(pa.chunked_array([expected])):
-        return
-    pairs = zip(column.to_pylist(), expected.to_pylist(), strict=True)
-    row, came, wanted = next((k, a, b) for k, (a, b) in enumerate(pairs) if a != b)
-    raise CorruptDataError(f"row {row} has {name} {came}, expected {wanted}")
+def _other_rows(manifest: Manifest, seen: Indices) -> list[Problem]:
+    """Whether all shards of a filtered dataset together hold other samples than were picked."""
+    if manifest.picked is None or seen.count < manifest.settings["samples"]:
+        return []
+    if seen.ordered and seen.hexdigest() == manifest.picked:
+        return []
+    order = "" if seen.ordered else ", and their indices do not rise from shard to shard"
+    return [Problem(None, NAME, f"the shards hold other samples than it names{order}")]
 
 
 def _other_manifest(store: Store, manifest: Manifest, names: Collection[str]) -> list[Problem]:

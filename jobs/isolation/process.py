@@ -35,9 +35,10 @@ from jobs.isolation.messages import (
     Setup,
     Task,
 )
+from mining.extending import make_renderer
 from mining.extractors.alone import measure_alone
 from mining.extractors.base import Measurement, first_line
-from mining.sampling import Measurer, Renderer, batches
+from mining.sampling import Measurer
 from schemas.errors import CorruptDataError, LodeError, StorageError
 from storage.files import Store
 from storage.manifest import Manifest
@@ -55,7 +56,7 @@ class Process:
         self._setup = setup
         self._manifest = Manifest(setup.content)
         self._store = Store(setup.url)
-        self._renderer = Renderer(self._manifest) if RENDER in setup.stages else None
+        self._renderer = make_renderer(self._manifest) if RENDER in setup.stages else None
         self._measurer = Measurer(self._manifest) if MEASURE in setup.stages else None
 
     def make(self, task: Task, images: bytes | None) -> None:
@@ -99,15 +100,16 @@ class Process:
         renderer = self._renderer
         if renderer is None:
             raise ValueError("this process does not render, and no images came")
-        return self._timed(
-            RENDER, lambda: renderer(shard, lambda batch: self._at(At(RENDER, batch)))
-        )
+
+        def make() -> pa.Table:  # of an extended dataset it begins with reading the parent
+            return renderer(shard, lambda batch: self._at(At(RENDER, batch)))
+
+        return self._timed(RENDER, lambda: self._patiently(RENDER, make))
 
     def _measured(self, table: pa.Table, plan: Plan) -> pa.Table:
         assert self._measurer is not None
-        images = self._measurer.images(table)
         parts: list[dict[str, Measurement]] = []
-        for batch, rows in enumerate(batches(len(images), self._manifest.settings["batch_size"])):
+        for batch, (images, earlier) in enumerate(self._measurer.batches(table)):
             done = plan.done.get(batch)
             if done is None:
                 self._at(At(MEASURE, batch))
@@ -119,12 +121,13 @@ class Process:
                     }
                     done = measure_alone(
                         self._measurer.extractors,
-                        images[rows],
+                        images,
                         spared,
                         lambda row, name, batch=batch: self._at(At(MEASURE, batch, row, name)),
+                        earlier,
                     )
                 else:
-                    done = self._measurer.measure(images[rows])
+                    done = self._measurer.measure(images, earlier)
                 self._tell(Measured(batch, done))
             parts.append(done)
         self._at(At(COMMIT))

@@ -23,6 +23,7 @@ def measure_alone(
     images: NDArray[np.uint8],
     spared: Spared,
     announce: Callable[[int, str], None],
+    earlier: Mapping[str, Measurement] | None = None,
 ) -> dict[str, Measurement]:
     """As `measure`, but each image goes through each extractor by itself.
 
@@ -31,10 +32,11 @@ def measure_alone(
         spared: what is not tried again, with the status and the reason that its row gets.
         announce: told (row, extractor) before each call, so that whoever watches this process
             knows what ended it.
+        earlier: what others have said of the same images before.
     """
     rows: list[dict[str, Measurement]] = []
     for row in range(len(images)):
-        done: dict[str, Measurement] = {}
+        done = {name: found.row(row) for name, found in (earlier or {}).items()}
         for extractor in extractors:
             key = (row, extractor.name)
             if key in spared:

@@ -64,7 +64,8 @@ class Extractor(Protocol):
     the dataset's metadata then lists, and `fingerprint_tells_all = True`, where the fingerprint
     tells of everything that decides what it measures: then its options, such as a model's path,
     are no part of a dataset's identity. `reads` maps a name in `needs` to columns of which one
-    must be there.
+    must be there. `reads_pixels = False` says that it reads nothing of an image but its shape, so
+    that it can be added to a dataset without images.
     """
 
     name: str  # the registry's name; the dataset's columns are "<name>_<column>"
@@ -109,18 +110,25 @@ def check_images(who: str, images: NDArray) -> None:
         )
 
 
-def measure(extractors: Sequence[Extractor], images: NDArray[np.uint8]) -> dict[str, Measurement]:
+def measure(
+    extractors: Sequence[Extractor],
+    images: NDArray[np.uint8],
+    earlier: Mapping[str, Measurement] | None = None,
+) -> dict[str, Measurement]:
     """Run the extractors in order over one batch; each sees the results of those before it.
 
     Where an extractor raises, it gets the batch again image by image: the rows at which it
     raises again have status "failed" with the exception as the reason, and no other is lost.
+
+    Args:
+        earlier: what others have said of the same images before; no part of the result.
 
     Raises:
         InputError: these are no images.
         RunError: an extractor does not return what its protocol says.
     """
     check_images("measure", images)
-    done: dict[str, Measurement] = {}
+    done = dict(earlier or {})
     for extractor in extractors:
         try:
             found = extractor(images, done)
@@ -129,7 +137,7 @@ def measure(extractors: Sequence[Extractor], images: NDArray[np.uint8]) -> dict[
             found = concatenate(extractor, [measure_one(extractor, images, done, k) for k in rows])
         check_measurement(extractor, found, len(images))
         done[extractor.name] = found
-    return done
+    return {extractor.name: done[extractor.name] for extractor in extractors}
 
 
 def measure_one(
@@ -184,6 +192,10 @@ def check_measurement(extractor: Extractor, found: Measurement, count: int) -> N
     who = f"extractor {extractor.name!r}"
     if not isinstance(found, Measurement):
         raise RunError(f"{who} returned a {type(found).__name__}; expected a Measurement.")
+    for part in ("values", "reasons"):
+        if not isinstance(getattr(found, part), Mapping):
+            came = type(getattr(found, part)).__name__
+            raise RunError(f"{who} returned a {came} as the {part}; expected a mapping.")
     if len(found) != count:
         raise RunError(f"{who} returned {len(found)} rows for {count} images.")
     for status in found.status:

@@ -37,6 +37,7 @@ class Geometry:
     """
 
     licence = "Apache-2.0 (part of LatentLode)"
+    reads_pixels = False
 
     def __init__(self, focal: float = 4.26, source: str = "dlib", name: str = "geometry"):
         if not 0.3 <= focal <= 100:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
+import inspect
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
-from mining.extractors.base import Extractor
+from mining.extractors.base import Column, Extractor
 from schemas.errors import InputError
-from schemas.registry import Registry, build, check_protocol
+from schemas.registry import Registry, build, check_protocol, load
 
 EXTRACTORS: Registry = {
     # name: (module:class, pip extra that it needs)
@@ -22,29 +24,56 @@ EXTRACTORS: Registry = {
 }
 
 
-RESERVED = ("sample", "w", "truth", "camera")  # sample_id, w_plus, truth_..., camera_yaw ...
+# sample_id, w_plus, truth_..., camera_yaw ..., and labels where they are measured again
+RESERVED = ("sample", "w", "truth", "camera", "label")
 
 
-def make_extractors(settings: Mapping[str, Mapping[str, Any]]) -> list[Extractor]:
+class Source(Protocol):
+    """What an extractor may read: an extractor that runs before it, or columns that are stored."""
+
+    @property
+    def name(self) -> str:
+        """What its columns begin with."""
+        ...
+
+    @property
+    def columns(self) -> Mapping[str, Column]:
+        """Those that it fills."""
+        ...
+
+
+def make_extractors(
+    settings: Mapping[str, Mapping[str, Any]], earlier: Sequence[Source] = ()
+) -> list[Extractor]:
     """Load the named extractors with their settings, in the order given.
 
     Args:
         settings: name -> options. One that stands twice has a mark behind its name:
             "onnx_attributes@age".
+        earlier: whose columns are there already.
 
     Raises:
         InputError: a name is unknown, two extractors would fill the same columns, or one stands
             before one that it needs.
     """
     made: list[Extractor] = []
+    before: list[Source] = [*earlier]
     for name, options in settings.items():
+        if name.endswith("@"):
+            raise InputError(
+                f"extractor {name!r} has an empty mark; expected {unmarked(name)!r}, or a mark "
+                "behind the @."
+            )
         extractor: Extractor = build("extractor", unmarked(name), EXTRACTORS, options)
         check_protocol("extractor", name, extractor, Extractor, "mining/extractors/base.py")
-        missing = set(extractor.needs) - {earlier.name for earlier in made}
+        missing = set(extractor.needs) - {source.name for source in before}
         if missing:
+            came = [*(source.name for source in earlier), *settings]
+            near = difflib.get_close_matches(sorted(missing)[0], came, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near and near[0] not in missing else ""
             raise InputError(
                 f"extractor {name!r} needs {', '.join(sorted(missing))} before it; "
-                f"came: {', '.join(settings)}."
+                f"came: {', '.join(came)}.{hint}"
             )
         if extractor.name in RESERVED:
             raise InputError(
@@ -52,22 +81,26 @@ def make_extractors(settings: Mapping[str, Mapping[str, Any]]) -> list[Extractor
                 "dataset itself; give it another."
             )
         own = f"{extractor.name}_"
-        for earlier in made:
-            other = f"{earlier.name}_"
+        for source in before:
+            other = f"{source.name}_"
             if own.startswith(other) or other.startswith(own):
+                kind = load("extractor", unmarked(name), EXTRACTORS)
+                named = "name" in inspect.signature(kind).parameters
+                advice = "give it another `name`" if named else "leave one of them out"
                 raise InputError(
                     f"extractor {name!r} fills columns {own}... and one before it {other}..., "
-                    "which nobody could tell apart; give it another name."
+                    f"which nobody could tell apart; {advice}."
                 )
-        _check_reads(name, extractor, made)
+        _check_reads(name, extractor, before)
         made.append(extractor)
+        before.append(extractor)
     return made
 
 
-def _check_reads(name: str, extractor: Extractor, made: Sequence[Extractor]) -> None:
+def _check_reads(name: str, extractor: Extractor, before: Sequence[Source]) -> None:
     """Refuse a source without the columns that an extractor reads of it."""
     reads: Mapping[str, Sequence[str]] = getattr(extractor, "reads", {})
-    for source in made:
+    for source in before:
         wanted = reads.get(source.name, ())
         if wanted and not any(column in source.columns for column in wanted):
             raise InputError(

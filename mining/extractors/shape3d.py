@@ -52,6 +52,7 @@ class Shape3d:
     """
 
     fingerprint_tells_all = True
+    reads_pixels = False
 
     def __init__(
         self,

@@ -73,8 +73,13 @@ class Beside:
     """The licences.json files of an import; each is read once."""
 
     def __init__(self) -> None:
-        self.skipped: list[Skipped] = []  # those that are damaged or not about the file there
+        self._wrong: dict[Path, str] = {}  # what is first wrong with those that were not used
         self._read: dict[Path, dict[str, Any] | None] = {}
+
+    @property
+    def skipped(self) -> list[Skipped]:
+        """Those that are damaged or not about the files beside them."""
+        return [Skipped(shown_path(path), said) for path, said in self._wrong.items()]
 
     def of(self, file: Path, content: bytes) -> dict[str, Said]:
         """What is said of a file: under "" or, of one with several directions, their entries."""
@@ -99,7 +104,7 @@ class Beside:
         try:
             said = {key: _said(key, entry, digest) for key, entry in entries.items()}
         except InputError as error:
-            self.skipped.append(Skipped(shown_path(path), str(error).rstrip(".")))
+            self._wrong.setdefault(path, str(error).rstrip("."))
             return {}
         return {key[len(file.name) + 1 :]: each for key, each in said.items()}
 
@@ -110,7 +115,7 @@ class Beside:
                 self._read[path] = _entries(path)
             except LodeError as error:
                 self._read[path] = {}
-                self.skipped.append(Skipped(shown_path(path), str(error).rstrip(".")))
+                self._wrong[path] = str(error).rstrip(".")
         return self._read[path]
 
 

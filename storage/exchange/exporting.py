@@ -3,7 +3,8 @@
     from storage.exchange.exporting import Options, export_cards
 
     export_cards(catalog.cards("smile"), "out", "npy", Options("interfacegan"))
-    export_cards(catalog.cards(space="w"), "s3://bucket/out", "pt", Options("e4e", "sigma", rows=18))
+    options = Options("e4e", scale="sigma", rows=18)
+    export_cards(catalog.cards(space="w"), "s3://bucket/out", "pt", options)
 
 Everything is checked and made in memory first: a mistake is told before the first byte is written.
 """

@@ -10,6 +10,7 @@ import io
 import math
 import re
 import struct
+import warnings
 from typing import Any
 
 import numpy as np
@@ -83,7 +84,9 @@ def _header(data: bytes) -> tuple[int, tuple[int, ...], int]:
 def _literal(header: bytes) -> dict[str, Any]:
     """The header's dict, if it has exactly the three keys of the format."""
     try:
-        said = ast.literal_eval(header.decode("utf-8").strip(" \n"))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SyntaxWarning)  # of a literal such as 1if
+            said = ast.literal_eval(header.decode("utf-8").strip(" \n"))
     # a hostile text may nest deeper than the parser goes
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         said = None

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.errors import InputError
+from storage.exchange.found import shown
 from storage.exchange.safetensors_files import widened
 
 _CODES = re.compile(r"b1|[iu][1248]|f[248]")
@@ -135,7 +136,8 @@ def _ordered(pairs: Any = (), *rest: Any) -> dict[Any, Any]:
 
 def _kind(code: Any = None, *rest: Any) -> Kind:
     if not isinstance(code, str) or not _CODES.fullmatch(code):
-        raise InputError(f"its pickle has numbers of type {str(code)[:40]!r}; expected plain ones")
+        # never the text of what is none: tuples that hold themselves twice, 30 deep, have gigabytes
+        raise InputError(f"its pickle has numbers of type {shown(code)}; expected plain ones")
     return Kind(f"<{code}")
 
 

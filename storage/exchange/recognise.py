@@ -81,7 +81,7 @@ def _content(data: bytes) -> tuple[str, Any, Mapping[str, str]]:
         members = Members(data)
         if members.names and all(name.endswith(".npy") for name in members.names):
             return "npz", read_npz(members), {}
-        return "torch", read_torch_zip(data, members), {}
+        return "torch", read_torch_zip(members), {}
     if is_legacy(data):
         return "torch", read_torch_legacy(data), {}
     if data[:1] == b"\x80":

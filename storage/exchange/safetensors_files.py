@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.errors import InputError
-from storage.exchange.found import MOST_FOUND, text
+from storage.exchange.found import MOST_FOUND, shown, text
 
 LONGEST_HEADER = 1 << 20  # bytes; parsed, JSON takes some thirty times as much
 _TYPES = {
@@ -68,7 +68,7 @@ def _array(name: str, said: Any, numbers: memoryview) -> NDArray[Any]:
     if code not in _TYPES:
         raise InputError(f"{who} is of type {code[:40]!r}; expected one of {', '.join(_TYPES)}")
     if len(shape) > 8 or any(type(n) is not int or not 0 <= n < 1 << 48 for n in shape):
-        raise InputError(f"{who} has shape {str(shape)[:80]}; expected counts")
+        raise InputError(f"{who} has {shown(shape)} for its shape; expected counts, 8 at most")
     kind = np.dtype(_TYPES[code])
     wanted = math.prod(shape) * kind.itemsize
     if not 0 <= begin <= end <= len(numbers) or end - begin != wanted:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import io
 import math
 import struct
-from collections.abc import Callable, Mapping
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from numpy.typing import NDArray
@@ -28,7 +29,7 @@ Made = Callable[[Tensor, Any], NDArray[Any]]  # of a tensor, and of what torch l
 LEGACY_START = b"\x8a\x0a" + MAGIC.to_bytes(10, "little")  # after two bytes with the protocol
 
 
-def read_torch_zip(data: bytes, members: Members) -> Any:
+def read_torch_zip(members: Members) -> Any:
     """What `torch.save` wrote: an array, or a dict or list of arrays and plain values.
 
     Raises:
@@ -47,7 +48,8 @@ def read_torch_zip(data: bytes, members: Members) -> Any:
                 f"its storage {storage.key[:40]!r} does not hold {storage.count} numbers"
             )
     _check_sizes(planned)
-    return _with_arrays(planned, _checked, _loaded(data))
+    beside = [f"data/{key}" for key in storages]
+    return _with_arrays(planned, _checked, _loaded(_anew(members, folder, beside)))
 
 
 def read_torch_legacy(data: bytes) -> Any:
@@ -95,6 +97,20 @@ def _noted(storage: Storage, storages: dict[str, Storage]) -> Storage:
     if storages.setdefault(storage.key, storage) != storage:
         raise InputError(f"it describes its storage {storage.key[:40]!r} in two ways")
     return storage
+
+
+def _anew(members: Members, folder: str, storages: Sequence[str]) -> bytes:
+    """An archive of the members that were checked, and of no others.
+
+    torch finds members by a zip reader of its own: of an archive that is made to be read in two
+    ways it might load what was not checked.
+    """
+    sink = io.BytesIO()
+    with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as archive:
+        for name in ("data.pkl", "version", *storages):
+            if f"{folder}{name}" in members.names:
+                archive.writestr(f"archive/{name}", members.read(f"{folder}{name}"))
+    return sink.getvalue()
 
 
 def _loaded(data: bytes) -> Any:

@@ -27,6 +27,7 @@ class Made:
     units: Mapping[str, str] = field(default_factory=dict)
     licence: str = "Apache-2.0"
     options: Mapping[str, str] = field(default_factory=dict)
+    load: str = ""  # as the settings name it; else as the dataset does
 
 
 def write_dataset(
@@ -37,6 +38,7 @@ def write_dataset(
     others: Mapping[str, tuple[Field, NDArray]] | None = None,
     made_shards: Sequence[int] | None = None,
     shard_size: int = 500,
+    generator: str = "planted",
 ) -> Dataset:
     """Write and open it.
 
@@ -68,9 +70,9 @@ def write_dataset(
     content = {
         "format": 1,
         "dataset": {"samples": rows, "shard_size": shard_size, "space": "w"},
-        "generator": {"name": "planted", "options": {}, **named},
+        "generator": {"name": generator, "options": {}, **named},
         "extractors": [
-            {**named, "name": name, "load": name, "options": dict(one.options),
+            {**named, "name": name, "load": one.load or name, "options": dict(one.options),
              "licence": one.licence}
             for name, one in extractors.items()
         ],

@@ -144,7 +144,7 @@ def test_what_is_given_counts(catalog, tmp_path):
     assert (card.generator, card.generator_licence) == ("mine", "CC0-1.0")
     assert (card.licence, card.source) == ("CC-BY-4.0", "https://example.org")
     assert [text for _, text in done.warnings] == [
-        "its name or content says generator stylegan2-tf-ffhq"
+        "what it says of itself names generator stylegan2-tf-ffhq"
     ]
 
 
