@@ -14,6 +14,8 @@ from schemas.errors import InputError
 if TYPE_CHECKING:
     from mining.labels import Label
     from schemas.directions import DirectionCard
+    from storage.catalog import Publication
+    from storage.files import Store
 
 Output = Literal["table", "json"]
 
@@ -36,7 +38,7 @@ def direction(
     where: Annotated[
         str | None, typer.Option(metavar="EXPRESSION", help="Only rows for which this holds.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of what the method draws.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Of what the method draws.")] = 0,
     catalog: Annotated[
         str | None, typer.Option(metavar="URL", help="Publish the direction there.")
     ] = None,
@@ -54,10 +56,13 @@ def direction(
 
     known = _labels(label, labels)
     name = _name(attribute, label, known)
-    card = mine_quick(url, name, known, method, _options(set_ or []), where, seed)
+    options = _options(set_ or [])
+    if out is not None:
+        _check_out(out)
+    card = mine_quick(url, name, known, method, options, where, seed)
+    publication = publish_quick(card, catalog) if catalog else None
     if out is not None:
         _write(out, card)
-    publication = publish_quick(card, catalog) if catalog else None
     said = _facts(card, out, publication)
     if output == "json":
         typer.echo(json.dumps(said, indent=2, ensure_ascii=False))
@@ -108,21 +113,55 @@ def _options(words: Sequence[str]) -> dict[str, Any]:
     return options
 
 
+def _place(out: str) -> tuple[Store, str]:
+    """The folder of the vector's file, and its name."""
+    from storage.files import Store, absolute
+
+    folder, _, name = absolute(out).rpartition("/")
+    return Store(folder or "/"), name
+
+
+def _check_out(out: str) -> None:
+    """Refuse a place that cannot take the file, before anything is read; no folder is made."""
+    if not out:
+        raise InputError("lode dataset direction: --out is empty; expected the name of a file.")
+    store, name = _place(out)
+    if store.exists(name):
+        raise _taken(out)
+    if store.exists():
+        store.check_writable()
+
+
 def _write(out: str, card: DirectionCard) -> None:
     import io
 
     import numpy as np
 
-    from storage.files import Store, absolute
-
-    folder, _, name = absolute(out).rpartition("/")
     bytes_ = io.BytesIO()
     np.save(bytes_, card.vector, allow_pickle=False)
-    if not Store(folder or "/").create(name, bytes_.getvalue()):
-        raise InputError(f"lode dataset direction: {out} is there already; choose another --out.")
+    store, name = _place(out)
+    if not store.create(name, bytes_.getvalue()):
+        raise _taken(out)
 
 
-def _facts(card: DirectionCard, out: str | None, publication: Any) -> dict[str, Any]:
+def _taken(out: str) -> InputError:
+    return InputError(f"lode dataset direction: {out} is there already; choose another --out.")
+
+
+def _repeated(publication: Publication | None) -> str | None:
+    """The direction of the catalogue that it all but repeats, where there is one."""
+    if publication is None or not publication.duplicates:
+        return None
+    found = publication.duplicates[0]
+    return f"{found.other} (cosine {found.cosine:.4f})"
+
+
+def _short(value: float | None) -> float | None:
+    """Six digits, however small it is; None for what is not a number."""
+    return None if value is None or not math.isfinite(value) else float(f"{value:.6g}")
+
+
+def _facts(card: DirectionCard, out: str | None, publication: Publication | None) -> dict[str, Any]:
     """What is printed; None where there is nothing to tell."""
     evidence = {
         key: round(value, 6) if math.isfinite(value) else None
@@ -134,10 +173,11 @@ def _facts(card: DirectionCard, out: str | None, publication: Any) -> dict[str, 
         "unit": card.unit,
         "method": card.method,
         "space": card.space,
-        "slope": card.slope,
-        "sigma": card.sigma,
-        "truth_cosine": card.truth_cosine,
+        "slope": _short(card.slope),
+        "sigma": _short(card.sigma),
+        "truth_cosine": _short(card.truth_cosine),
         **evidence,
         "file": out,
-        "publication": publication,
+        "publication": None if publication is None else publication.publication_id,
+        "nearly_the_same_as": _repeated(publication),
     }

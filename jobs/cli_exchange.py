@@ -171,12 +171,15 @@ def _of_checkpoint(source: str) -> dict[str, str]:
 
 def _tell(imported: Imported, url: str, dry_run: bool) -> None:
     """What was imported, file by file; then what was not."""
+    from storage.exchange.found import text
+
     new = set(imported.new)
     files: dict[str, list[str]] = {}
     for draft in imported.drafts:
         card = draft.card
         state = "" if card.direction_id in new else ", there already"
-        line = f"{card.direction_id[:10]}  {card.attribute}, {card.space}, {card.method}{state}"
+        what = ", ".join(text(part, 80) for part in (card.attribute, card.space, card.method))
+        line = f"{card.direction_id[:10]}  {what}{state}"
         files.setdefault(draft.file, []).append(line)
     for file, lines in files.items():
         typer.echo(file)
@@ -192,4 +195,5 @@ def _tell(imported: Imported, url: str, dry_run: bool) -> None:
     did = "would be imported into" if dry_run else "imported into"
     commit = imported.publication.commit if imported.publication else None
     where = f"{url}, commit {commit}" if commit is not None else url
-    typer.echo(f"{len(new)} directions {did} {where}; {there} were there already.")
+    count = f"{len(new)} direction{'' if len(new) == 1 else 's'}"
+    typer.echo(f"{count} {did} {where}; {there} {'was' if there == 1 else 'were'} there already.")

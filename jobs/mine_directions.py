@@ -30,6 +30,7 @@ from schemas.errors import ConflictError
 from schemas.settings import RunSettings
 from storage.catalog import Catalog
 from storage.dataset import Dataset
+from storage.duplicates import Duplicate
 from storage.files import Store, absolute
 
 
@@ -43,6 +44,7 @@ class RunResult:
     stages: tuple[Stage, ...]
     catalog_url: str
     report_url: str
+    duplicates: tuple[Duplicate, ...]  # directions that all but repeat one of the catalogue
 
 
 def run(settings: RunSettings) -> RunResult:
@@ -83,12 +85,14 @@ def run(settings: RunSettings) -> RunResult:
             )
     with _timed(stages, "publish", ""):
         cards = make_cards(settings, dataset, mined, evaluated)
-        cards = _publish(catalog, settings, dataset, cards)
+        cards, duplicates = _publish(catalog, settings, dataset, cards)
     report = make_report(settings, dataset, mined, evaluated, cards, stages)
     report.save(f"{out}/results")
     _write_agreement(dataset, f"{out}/results")
     report_url = write_report(out)
-    return RunResult(dataset, tuple(cards), mined, tuple(stages), catalog_url, report_url)
+    return RunResult(
+        dataset, tuple(cards), mined, tuple(stages), catalog_url, report_url, duplicates
+    )
 
 
 def _check_catalog_folder(url: str) -> None:
@@ -105,12 +109,13 @@ def _check_catalog_folder(url: str) -> None:
 
 def _publish(
     catalog: Catalog, settings: RunSettings, dataset: Dataset, cards: Sequence[DirectionCard]
-) -> list[DirectionCard]:
-    """Publish in one commit; the cards with the versions that they have there."""
+) -> tuple[list[DirectionCard], tuple[Duplicate, ...]]:
+    """Publish in one commit; the cards with their versions there, and near-duplicates."""
     name = publication_id(settings, dataset, cards)
-    catalog.publish(cards, name)
+    done = catalog.publish(cards, name)
     standing = {card.direction_id: card for card in catalog.publication(name)}
-    return [replace(card, version=standing[card.direction_id].version) for card in cards]
+    numbered = [replace(card, version=standing[card.direction_id].version) for card in cards]
+    return numbered, done.duplicates or ()
 
 
 def catalog_of(settings: RunSettings) -> str:
@@ -164,6 +169,7 @@ def _summary(result: RunResult) -> dict[str, object]:
         "report": result.report_url,
         "directions": len(result.cards),
         "diagonality": round(matrix.diagonality, 4) if matrix.judged else None,
+        "near_duplicates": [list(pair) for pair in result.duplicates],
         "failures": dict(result.mined.failures),
         "seconds": {stage.name: round(stage.seconds, 1) for stage in result.stages},
     }
@@ -197,8 +203,20 @@ def _say(result: RunResult) -> None:
         "dataset": f"{result.dataset.url}   ({result.dataset.rows:,} rows)",
         "report": result.report_url,
     }
+    if result.duplicates:
+        lines["repeated"] = told(result.duplicates, result.catalog_url)
     for name, text in lines.items():
         console.print(f"[bold]{name:<10}[/bold] {escape(text)}", soft_wrap=True, highlight=False)
+
+
+def told(duplicates: Sequence[Duplicate], catalog: str) -> str:
+    """Which directions all but repeat others, in one line."""
+    first = ", ".join(f"{a[:10]} {b[:10]} (cosine {c:.4f})" for a, b, c in duplicates[:3])
+    more = ", ..." if len(duplicates) > 3 else ""
+    return (
+        f"{len(duplicates)} directions are nearly the same as others: {first}{more}   "
+        f"(lode catalog stats --catalog {catalog})"
+    )
 
 
 @contextmanager

@@ -20,12 +20,13 @@ from mining.labels import (
     with_labels,
 )
 from mining.methods.registry import SCORE_METHODS
+from mining.stored import latent_column
 from schemas.directions import DirectionCard
 from schemas.errors import InputError
 from schemas.registry import load, unknown
 from schemas.samples import from_column
 from schemas.settings import MiningSettings
-from storage.catalog import Catalog
+from storage.catalog import Catalog, Publication
 from storage.dataset import Dataset
 from storage.files import absolute
 from storage.selecting import select
@@ -60,8 +61,7 @@ def mine_quick(
     fields = with_labels(manifest, labels)
     if attribute not in fields:
         raise unknown("attribute", attribute, fields)
-    tied = manifest.settings["space"] == "w"
-    column = "w" if tied else "w_plus"
+    column = latent_column(manifest)
     reads = needed_columns(manifest, [attribute], labels)
     tables = list(select(dataset, where, list(dict.fromkeys([column, *reads.values()]))))
     if not tables:
@@ -76,7 +76,7 @@ def mine_quick(
         found,
         attribute=attribute,
         unit=fields[attribute].unit,
-        space="w" if tied else "w+",
+        space="w" if column == "w" else "w+",
         vector=vector,
     )
     sigma = float(np.std(latents.reshape(len(latents), -1) @ vector.ravel().astype(np.float32)))
@@ -85,9 +85,9 @@ def mine_quick(
     return card_of(dataset, found, sigma, settings, seed, known_truth(manifest))
 
 
-def publish_quick(card: DirectionCard, url: str) -> str:
-    """Publish the card alone; the publication's id."""
-    return Catalog(url).publish([card]).publication_id
+def publish_quick(card: DirectionCard, url: str) -> Publication:
+    """Publish the card alone."""
+    return Catalog(url).publish([card])
 
 
 def _mined(latents: NDArray, scores: NDArray, attribute: str, method: str, config: Any) -> Any:

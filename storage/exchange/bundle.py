@@ -29,13 +29,14 @@ from schemas.errors import CorruptDataError, InputError
 from storage.exchange.bundle_page import page, picture_name
 from storage.exchange.card_json import MOST_BYTES, from_json, to_json
 from storage.exchange.licences import LICENCES, licences_json
-from storage.exchange.safe_zip import SafeZip
 from storage.exchange.safetensors_out import safetensors_bytes
+from storage.exchange.zip_members import Members
 
 CARDS, VECTORS, README = "cards.json", "vectors.safetensors", "README.md"
 MOST_VECTORS = 256 << 20  # bytes
 MOST_ARTEFACTS = 512 << 20  # bytes of all of them
 MOST_MEMBERS, MOST_BUNDLE = 65_000, 2_000_000_000  # files and bytes of a zip without zip64
+MOST_DIRECTORY = 8 << 20  # bytes of the list of so many files
 
 _BEFORE = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip can say
 _NAME_AT = 30  # where a member's local header has its name
@@ -116,7 +117,14 @@ def read_bundle(
 
 
 def _read(file: BinaryIO, who: str) -> tuple[list[DirectionCard], dict[str, bytes]]:
-    archive = SafeZip(file, who)
+    try:
+        return _checked(Members(file, MOST_MEMBERS, MOST_DIRECTORY), who)
+    except InputError as error:
+        said = str(error).removeprefix(f"{who}: ").rstrip(".")
+        raise InputError(f"{who}: {said}.") from None
+
+
+def _checked(archive: Members, who: str) -> tuple[list[DirectionCard], dict[str, bytes]]:
     tensors = _tensors(archive.read(VECTORS, MOST_VECTORS), f"{who}: {VECTORS}")
     cards = from_json(archive.read(CARDS, MOST_BYTES), f"{who}: {CARDS}", tensors)
     artefacts: dict[str, bytes] = {}

@@ -137,7 +137,7 @@ def _draft(file: Path, digest: str, found: Found, given: Given, said: Said | Non
         layers=layers,
         sigma=found.sigma,
         evidence={"norm": norm, **found.evidence},
-        source=given.source or found.source_hint,
+        source=given.source or found.source_hint or shown_path(file.name),
         licence=given.licence or found.licence_hint,
     )
     _check_layers(card)

@@ -8,10 +8,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from schemas.directions import DirectionCard
+from storage.exchange.found import text
 
 LICENCES = "licences.json"  # its name beside the files of an export and in a bundle
 KIND, VERSION = "licences", 1
 UNSTATED = "not stated"
+_LONGEST = 1000  # characters of a line
 
 
 def licences_json(
@@ -31,7 +33,7 @@ def licences_json(
 
 
 def licence_lines(cards: Sequence[DirectionCard]) -> list[str]:
-    """One line per generator and per source, with the licence of each."""
+    """One line per generator and per source, with the licence of each, as a terminal shows it."""
     lines = {
         f"generator {card.generator}: {card.generator_licence or UNSTATED}": None for card in cards
     }
@@ -39,7 +41,7 @@ def licence_lines(cards: Sequence[DirectionCard]) -> list[str]:
         if card.licence or card.source:
             what = f"directions from {card.source or 'elsewhere'}"
             lines[f"{what}: {card.licence or UNSTATED}"] = None
-    return list(lines)
+    return [text(line, _LONGEST) for line in lines]
 
 
 def _entry(card: DirectionCard) -> dict[str, Any]:

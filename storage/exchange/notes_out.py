@@ -36,7 +36,7 @@ def notes_of(
 ) -> list[str]:
     """What whoever uses the files should know; empty where nothing is out of the ordinary."""
     notes = []
-    layered = sorted({card.attribute for card in cards if card.layers})
+    layered = sorted({_line(card.attribute) for card in cards if card.layers})
     components = form == "ganspace" or layout == "ganspace"
     if layered:
         how = "only some rows of W+ move, the others are written as zeros"

@@ -77,6 +77,33 @@ def test_a_folder_as_json(folder):
     assert [each["new"] for each in again["directions"]] == [False, False]
 
 
+def test_an_export_is_imported_again(folder, tmp_path):
+    """The licences.json beside the files names generator, method and licence."""
+    run(str(folder), "--licence", "MIT-0")
+    before = {card.direction_id: card for card in Catalog().cards()}
+    Catalog().export(str(tmp_path / "out"), "npy")
+    result = run(str(tmp_path / "out"), "--catalog", str(tmp_path / "other"))
+    assert result.exit_code == 0, result.exception
+    assert "not imported" not in result.stdout and "2 directions imported" in result.stdout
+    for card in Catalog(tmp_path / "other").cards():
+        told = before[card.direction_id]
+        assert (card.licence, card.method, card.generator) == ("MIT-0", "e4e", told.generator)
+        assert card.vector.tobytes() == told.vector.tobytes()
+    again = run(str(tmp_path / "out"))
+    assert "0 directions imported" in again.stdout and "2 were there already" in again.stdout
+
+
+def test_a_terminal_obeys_no_name_of_others(folder, tmp_path):
+    from storage.exchange.card_json import to_json
+    from tests.storage.sample_cards import sample_card
+
+    path = tmp_path / "cards.json"
+    path.write_bytes(to_json([sample_card(attribute="a\x1b[31m\nb", generator="g\x1b[2J")]))
+    result = run(str(path))
+    assert result.exit_code == 0 and "\x1b" not in result.output
+    assert "a[31mb, w, ridge" in result.stdout
+
+
 def test_a_dry_run(folder, tmp_path):
     result = run(str(folder), "--dry-run")
     assert "2 directions would be imported into" in result.stdout

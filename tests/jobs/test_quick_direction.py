@@ -7,7 +7,9 @@ import json
 import numpy as np
 import pytest
 
+from jobs.cli import _lode, guarded
 from jobs.cli import main as lode
+from jobs.filter_dataset import filter_dataset
 from schemas.samples import Field
 from storage.catalog import Catalog
 from tests.jobs.planted_dataset import Made, write_dataset
@@ -68,7 +70,10 @@ def test_a_label_is_mined_and_published_with_its_expression(planted, run, tmp_pa
     assert card.vector @ planted[1] > 0.9995 and card.slope == pytest.approx(5, rel=0.01)
     assert "odd > 0" in json.loads(card.provenance.settings)["label"]
     assert card.direction_id == json.loads(out)["direction"]
+    assert json.loads(out)["nearly_the_same_as"] is None
     assert run(*words)[0] == 0 and len(Catalog(place).cards(all_versions=True)) == 1
+    again = ("--label", "huge = if(odd > 0, -2 * width, 2 * width)", *words[2:])
+    assert card.direction_id in json.loads(run(*again)[1])["nearly_the_same_as"]
 
 
 def test_labels_come_from_a_file_and_svm_takes_its_options(planted, run, tmp_path):
@@ -94,8 +99,29 @@ def test_labels_come_from_a_file_and_svm_takes_its_options(planted, run, tmp_pat
         (("--label", "width > 1"), "label"),
         (("--label", "wide"), "NAME=EXPRESSION"),
         (("--labels", "nowhere.yaml"), "cannot be read"),
+        (("--attribute", "width", "--seed", "-1"), "'--seed'"),
+        (("--attribute", "width", "--seed", str(2**63)), "'--seed'"),
+        (("--attribute", "width", "--out", ""), "--out is empty"),
+        (("--attribute", "width", "--out", __file__), "is there already"),
     ],
 )
 def test_a_mistake_is_one_line(run, words, said):
     status, out, err = run(*words)
     assert status == 2 and out == "" and said in err and err.count("\n") == 1
+
+
+def test_a_catalogue_that_takes_nothing_leaves_no_vector_behind(run, tmp_path):
+    (tmp_path / "file").write_text("a file")
+    out = tmp_path / "width.npy"
+    words = ("--attribute", "width", "--out", str(out), "--catalog", str(tmp_path / "file"))
+    status, _, err = run(*words)
+    assert status == 2 and "holds no catalogue" in err and err.count("\n") == 1
+    assert not out.exists()
+
+
+def test_latents_that_were_left_out_are_named(planted, tmp_path, capsys):
+    kept = filter_dataset(planted[0], str(tmp_path / "kept"), columns=["width"])
+    capsys.readouterr()
+    assert guarded(_lode, ["dataset", "direction", kept.url, "--attribute", "width"]) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert "has no column w, the latents" in said

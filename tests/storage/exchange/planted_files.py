@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,17 @@ from numpy.typing import NDArray
 from safetensors.numpy import save as save_safetensors
 
 Floats = NDArray[Any]
+
+
+def unit(seed: int, *shape: int) -> np.ndarray:
+    vector = np.random.default_rng(seed).normal(size=shape)
+    return vector / np.linalg.norm(vector)
+
+
+def put(path: Path, data: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return path
 
 
 def npy(array: Floats) -> bytes:

@@ -17,7 +17,7 @@ from tests.storage.exchange.any_card import mutations
 from tests.storage.sample_cards import sample_card
 
 LINEAGE = ("attribute", "unit", "method", "space", "generator", "generator_fingerprint")
-SAID = (*LINEAGE, "generator_licence", "licence", "source", "layers", "sigma")
+SAID = (*LINEAGE, "generator_licence", "licence", "layers", "sigma")
 
 
 def cards() -> list[DirectionCard]:
@@ -45,6 +45,8 @@ def test_files_become_the_same_directions(tmp_path, form):
     for card in cards():
         found = Catalog(tmp_path / "new").get(card.direction_id)
         assert found.vector.tobytes() == card.vector.tobytes()
+        assert found.source == card.source or found.source.endswith(f".{form}")
+        assert not found.aimless  # its attribute is what it says
         for name in SAID:
             assert repr(getattr(found, name)) == repr(getattr(card, name)), name
         assert found.provenance.settings == card.provenance.settings

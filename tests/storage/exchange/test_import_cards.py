@@ -13,41 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from schemas.errors import InputError, StorageError
 from storage.catalog import Catalog
 from storage.exchange.drafts import Given, drafts_of
 from storage.exchange.importing import import_cards
 from tests.storage.exchange import planted_files as planted
+from tests.storage.exchange.planted_files import put, unit
 from tests.storage.sample_cards import sample_card
-
-
-@pytest.fixture
-def catalog(tmp_path: Path) -> Catalog:
-    return Catalog(tmp_path / "catalog")
-
-
-def unit(seed: int, *shape: int) -> np.ndarray:
-    vector = np.random.default_rng(seed).normal(size=shape)
-    return vector / np.linalg.norm(vector)
-
-
-def put(path: Path, data: bytes) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
-    return path
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Five directions in four files of four formats, and two files that are none."""
-    root = tmp_path / "theirs"
-    put(root / "stylegan_ffhq_age_w_boundary.npy", planted.npy(unit(1, 1, 32)))
-    put(root / "e4e" / "smile.pt", planted.torch_zip(2.5 * unit(2, 1, 32)))
-    put(root / "micromotion" / "angry" / "d_latent", planted.torch_legacy(unit(3, 1, 4, 32)))
-    put(root / "e4e" / "ffhq_pca.pt", planted.torch_zip(planted.pca(2, 32)))
-    put(root / "README.md", b"# About")
-    put(root / "e4e" / "evil.pt", b"\x80\x02cos\nsystem\nX\x01\0\0\x001\x85R.")
-    return root
 
 
 def test_a_folder_is_one_commit(catalog, folder):
@@ -81,6 +52,18 @@ def test_the_norm_and_the_sign_are_kept(catalog, tmp_path):
     np.testing.assert_allclose(card.vector * card.evidence["norm"], vector, rtol=1e-6)
 
 
+@pytest.mark.parametrize("shape", [(512,), (3, 16)])
+def test_a_vector_of_norm_one_keeps_its_bits(shape):
+    """Divided by its norm again, some of its numbers would be rounded to others."""
+    for seed in range(20):
+        vector = unit(seed, *shape).astype(np.float32)
+        (draft,) = drafts_of(Path("x.npy"), planted.npy(vector), Given(generator="head"))
+        assert draft.card.vector.tobytes() == vector.tobytes()
+    longer = vector * np.float32(1 + 1e-4)
+    (draft,) = drafts_of(Path("x.npy"), planted.npy(longer), Given(generator="head"))
+    assert np.linalg.norm(draft.card.vector.astype(float)) == pytest.approx(1, abs=1e-6)
+
+
 scaled = hnp.arrays(
     np.float64, hnp.array_shapes(min_dims=1, max_dims=2, min_side=2), elements=st.floats(-1, 1)
 ).filter(lambda array: np.abs(array).max() > 1e-3)
@@ -96,12 +79,6 @@ def test_every_direction_has_norm_one(array, exponent):
     wanted = array * 10.0**exponent
     tolerance = 1e-6 * np.linalg.norm(wanted)
     np.testing.assert_allclose(np.broadcast_to(back, wanted.shape), wanted, atol=tolerance)
-
-
-@pytest.mark.parametrize("scale", [1e-300, 1e300, 5e-324])
-def test_norms_beyond_numbers_are_refused(scale):
-    with pytest.raises(InputError, match="its norm is"):
-        drafts_of(Path("x.npy"), planted.npy(np.ones((2, 8)) * scale), Given(generator="head"))
 
 
 def test_importing_again_publishes_nothing(catalog, folder):
@@ -148,15 +125,6 @@ def test_what_is_given_counts(catalog, tmp_path):
     ]
 
 
-def test_a_file_without_a_generator_needs_one(catalog, tmp_path, folder):
-    path = put(tmp_path / "one" / "smile.npy", planted.npy(unit(2, 1, 32)))
-    with pytest.raises(InputError, match=r"smile\.npy: .*name it with --generator"):
-        import_cards(catalog, path)
-    put(folder / "smile.npy", path.read_bytes())
-    done = import_cards(catalog, folder)
-    assert any("--generator" in each.reason for each in done.skipped) and len(done.new) == 5
-
-
 def test_identical_rows_become_one_of_w(catalog, tmp_path):
     row = 3 * unit(5, 16)
     path = put(tmp_path / "x.npy", planted.npy(np.tile(row, (18, 1))))
@@ -165,14 +133,6 @@ def test_identical_rows_become_one_of_w(catalog, tmp_path):
     assert card.vector.shape == (16,) and card.space == "w"
     assert card.evidence["norm"] == pytest.approx(3)
     assert "18 rows are all the same" in card.notes and "18 rows" in done.warnings[0][1]
-
-
-def test_rows_that_differ_are_no_direction_of_w(catalog, tmp_path):
-    path = put(tmp_path / "x.npy", planted.npy(unit(5, 18, 16)))
-    with pytest.raises(InputError, match="18 rows differ"):
-        import_cards(catalog, path, generator="head", space="w")
-    with pytest.raises(InputError, match="18 rows; layers up to 18"):
-        import_cards(catalog, path, generator="head", layers=(17, 18))
 
 
 def test_near_duplicates_are_pointed_out(catalog, tmp_path):
@@ -201,46 +161,13 @@ def test_two_files_of_one_lineage_are_told(catalog, tmp_path):
     assert "repeats a direction of" in done.skipped[0].reason
 
 
-def test_one_attribute_is_of_one_direction(catalog, folder):
-    with pytest.raises(InputError, match="5 directions came and one attribute"):
-        import_cards(catalog, folder, attribute="smile")
-
-
-def test_a_space_is_one_of_four(catalog, folder):
-    with pytest.raises(InputError, match="space 'q'; expected one of z, w, w"):
-        import_cards(catalog, folder, space="q")
-
-
-def test_links_that_lead_out_are_not_followed(catalog, folder, tmp_path):
-    outside = put(tmp_path / "outside" / "stylegan_ffhq_pose_boundary.npy", planted.npy(unit(9, 8)))
-    (folder / "out.npy").symlink_to(outside)
-    (folder / "out").symlink_to(outside.parent)
-    (folder / "within.npy").symlink_to(folder / "stylegan_ffhq_age_w_boundary.npy")
-    (folder / "broken.npy").symlink_to(folder / "nothing")
+def test_a_catalogue_in_an_object_store(bucket, folder):
+    """One commit there; again nothing; and back from files that lie there."""
+    catalog = Catalog(f"{bucket}/catalog")
     done = import_cards(catalog, folder)
-    reasons = {Path(each.file).name: each.reason for each in done.skipped}
-    assert "leads out of the folder" in reasons["out.npy"] and "leads out" in reasons["out"]
-    assert "cannot be read" in reasons["broken.npy"]
-    assert "pose" not in {card.attribute for card in catalog.cards()}
-
-
-def test_nothing_recognised_is_an_error(catalog, tmp_path):
-    put(tmp_path / "in" / "a.txt", b"text")
-    with pytest.raises(InputError, match=r"no direction that is recognised \(1 files.*a\.txt"):
-        import_cards(catalog, tmp_path / "in")
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match=r"\(0 files looked at\)"):
-        import_cards(catalog, tmp_path / "empty")
-    with pytest.raises(InputError, match="does not exist"):
-        import_cards(catalog, tmp_path / "missing")
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads every file")
-def test_a_file_that_may_not_be_read(catalog, tmp_path):
-    path = put(tmp_path / "x.npy", planted.npy(unit(1, 8)))
-    path.chmod(0)
-    with pytest.raises(StorageError, match="Permission denied"):
-        import_cards(catalog, path)
+    assert len(done.new) == 5 and done.publication is not None and done.publication.commit == 1
+    assert import_cards(Catalog(catalog.url), folder).new == ()
+    assert {card.direction_id for card in Catalog(catalog.url).cards()} == set(done.new)
 
 
 def test_names_of_files_hold_no_control_characters_when_told(catalog, tmp_path):

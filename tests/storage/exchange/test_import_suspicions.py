@@ -80,6 +80,19 @@ def test_rows_of_zeros():
     code = np.random.default_rng(6).normal(size=(4, 512)) / 20
     code[[0, 3]] = 0
     assert "rows 0, 3 hold only 0" in suspicions(code, "")[0]
+    assert suspicions(code, "", (1, 2)) == []  # where it is said that it moves the others
+    assert "hold only 0" in suspicions(code, "", (1, 2, 3))[0]
+
+
+@pytest.mark.parametrize(("norm", "wild"), [(0.4, False), (0.12, False), (0.1, True), (101, True)])
+def test_a_direction_of_some_layers_may_be_short(norm, wild):
+    """One row of 18 of a direction of norm 0.5 has 0.12; with no row of 0, 0.4 is short."""
+    code = np.random.default_rng(6).normal(size=(18, 512))
+    code[4:] = 0
+    code *= norm / np.linalg.norm(code)
+    assert bool([text for text in suspicions(code, "", range(4)) if "its norm" in text]) == wild
+    full = np.random.default_rng(6).normal(size=(18, 512))
+    assert suspicions(0.4 * full / np.linalg.norm(full), "")[0].startswith("its norm is 0.4;")
 
 
 def test_identical_rows_are_one_row():
