@@ -261,7 +261,8 @@ def _told(run: dict[str, Any]) -> str:
         f"{run['rows']:,} rows in {run['seconds']:.0f} s",
     ]
     if run["rows_per_second"]:
-        parts.append(f"{run['rows_per_second']:g} rows/s with {engine.get('workers')} workers")
+        workers = f" with {engine['workers']} workers" if engine.get("workers") else ""
+        parts.append(f"{run['rows_per_second']:g} rows/s{workers}")
     if run["seconds_to_first_shard"] is not None:
         parts.append(f"first shard after {run['seconds_to_first_shard']:.1f} s")
     rates = run["stage_rows_per_second"].items()

@@ -29,7 +29,7 @@ from schemas.plain_yaml import read_yaml
 from schemas.samples import Field
 from storage.dataset import Dataset, attribute_fields
 from storage.manifest import Manifest
-from storage.selecting import row_fields, row_kinds
+from storage.selecting import refuse_pictures, row_fields, row_kinds
 
 KEYS = ("is", "unit", "text")
 NAME = r"[a-z][a-z0-9_]{0,59}"
@@ -99,6 +99,7 @@ def check_labels(labels: Mapping[str, Label], manifest: Manifest) -> None:
         who = f"label {label.name!r}"
         if label.name in measured:
             raise InputError(f"{who}: the dataset measures that already; choose another name.")
+        refuse_pictures(label.expression, manifest, who)
         kind = check(label.expression, kinds, who)
         if kind not in ("number", "truth"):
             raise InputError(f"{who}: {label.expression.text} is no single number or condition.")

@@ -57,6 +57,22 @@ def _columns(name: str, fields: Sequence[Field]) -> dict[str, Column]:
     }
 
 
+def latent_column(manifest: Manifest) -> str:
+    """The column of the latents that directions are mined in.
+
+    Raises:
+        InputError: it was left out of the dataset.
+    """
+    # with a cutoff the rows of W+ differ, but by their truncation alone: one w decides them all
+    column = "w" if manifest.settings["space"] == "w" else "w_plus"
+    if column not in {field.name for field in manifest.fields}:
+        raise InputError(
+            f"dataset {manifest.dataset_id} has no column {column}, the latents that directions "
+            "are mined in; mine the dataset that it was filtered from, or keep that column."
+        )
+    return column
+
+
 def seen_size(manifest: Manifest) -> int:
     """The edge in pixels of the images that the dataset's measuring extractors see."""
     return manifest.derived.get("image_size") or image_size(manifest)

@@ -82,7 +82,8 @@ def export_to(
     without it is not whole.
 
     Raises:
-        InputError: no row matches, the dataset lacks shards, or a name or setting does not fit.
+        InputError: no row matches, the dataset lacks shards, the folder lies in the dataset's own,
+            or a name or setting does not fit.
         ConflictError: the folder is not empty; or, with `force`, holds what is no export.
     """
     config = config or ExportConfig()
@@ -92,6 +93,7 @@ def export_to(
     chosen = Chosen(text, None if columns is None else choice.columns, sample, seed)
     tables = packed(select(dataset, where, columns, sample, seed), config.file_bytes)
     store = Store(absolute(out))
+    _refuse_inside(dataset, store)
     store.check_writable()
     standing = _standing(store, config.force)
     first = next(tables, None)
@@ -187,6 +189,15 @@ def _texts(exported: Exported) -> dict[str, bytes]:
         dataset_card.NAME: dataset_card.card(exported).encode(),
         croissant.NAME: croissant.croissant(exported).encode(),
     }
+
+
+def _refuse_inside(dataset: Dataset, store: Store) -> None:
+    """Refuse a folder in the dataset's own: readers of data/ would find the rows twice."""
+    if store.url.startswith(f"{absolute(dataset.url).rstrip('/')}/"):
+        raise InputError(
+            f"export: {store.url} lies in the dataset itself, {dataset.url}; choose a folder of "
+            "its own. Nothing was changed."
+        )
 
 
 def _refuse_other(store: Store, name: str, content: bytes, force: bool) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from schemas.samples import Field
-from storage.derived import EXTENDED, lineage
+from storage.derived import EXTENDED, RENDER, THUMBNAILS, lineage
 from storage.licences import Licence, judged
 from storage.manifest import Manifest
 
@@ -117,8 +117,16 @@ def origin(manifest: Manifest) -> tuple[Step, ...]:
 def _told(step: Mapping[str, Any]) -> str:
     """One step in words. Where the parent lay is nobody's business elsewhere."""
     if step["kind"] == EXTENDED:
-        return f"columns of {', '.join(step['extractors'])} were added"
+        return f"columns of {', '.join(step['extractors'])} were added, {_seen(step)}"
     columns = step.get("columns")
     names = None if columns is None else tuple(columns)
     chosen = Chosen(step.get("where"), names, step.get("sample"), step.get("seed") or 0)
     return f"chosen: {chosen.told()}"
+
+
+def _seen(step: Mapping[str, Any]) -> str:
+    """What the added extractors measured."""
+    if step["images"] == THUMBNAILS:
+        return f"measured on thumbnails of {step['image_size']} pixels"
+    rendered = "measured on images made again from the stored latents"
+    return rendered if step["images"] == RENDER else "computed from the columns before them"

@@ -84,6 +84,7 @@ def choose(
     expression = None
     if where is not None:
         expression = parse(where, WHO)
+        refuse_pictures(expression, manifest, WHO)
         check_condition(expression, row_kinds(manifest), WHO)
     return Choice(expression, _columns(manifest, columns), sample, seed)
 
@@ -110,6 +111,17 @@ def row_kinds(manifest: Manifest) -> dict[str, Kind]:
     fields = row_fields(manifest).items()
     kinds = {name: kind_of(field.to_arrow().type) for name, field in fields}
     return {name: kind for name, kind in kinds.items() if kind is not None}
+
+
+def refuse_pictures(expression: Expression, manifest: Manifest, who: str) -> None:
+    """InputError where an expression reads a column that is there and that has no kind."""
+    kinds, known = row_kinds(manifest), row_fields(manifest)
+    for name in expression.names:
+        if name in known and name not in kinds:
+            raise InputError(
+                f"{who}: {name!r} holds bytes ({known[name].text or 'no numbers'}); expected "
+                "columns of numbers or texts."
+            )
 
 
 def columns_read(manifest: Manifest, choice: Choice) -> tuple[str, ...]:

@@ -173,6 +173,14 @@ WRONG = {
 }
 
 
+def test_a_column_of_pictures_is_no_unknown_one(parent, tmp_path):
+    out = str(tmp_path / "made")
+    with pytest.raises(
+        InputError, match="--where: 'thumbnail' holds bytes .JPEG, 16 px.; expected"
+    ):
+        filter_dataset(parent.url, out, where="thumbnail is not null")
+
+
 @pytest.mark.parametrize("words", WRONG.values(), ids=WRONG)
 def test_a_wrong_argument_is_one_line_and_status_2(parent, tmp_path, capsys, words):
     out = tmp_path / "made"
@@ -220,6 +228,7 @@ def test_commands_read_a_filtered_dataset_as_any_other(parent, tmp_path, capsys)
     shown = capsys.readouterr().out
     assert "filtered; where points_yaw > 0; sample 9; seed 3" in shown
     assert f"{parent.dataset_id} at {parent.url}" in shown
+    assert "rows/s" in shown and "None" not in shown.partition("\nrun ")[2].splitlines()[0]
     assert guarded(lode, ["dataset", "info", out, "-o", "json"]) == 0
     (step,) = json.loads(capsys.readouterr().out)["derived"]
     assert (step["parent"], step["kind"]) == (parent.dataset_id, "filtered")

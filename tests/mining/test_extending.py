@@ -16,6 +16,7 @@ from mining.sampling import IMAGE, Measurer, Renderer
 from mining.stored import sources_of
 from schemas.errors import CorruptDataError, InputError, RunError
 from storage.dataset import Dataset
+from storage.exported import origin
 from storage.files import Store
 from storage.manifest import Manifest
 from storage.verify import verify
@@ -152,6 +153,11 @@ def test_thumbnails_are_measured_as_large_as_they_are(parent, tmp_path):
     np.testing.assert_array_equal(seen, np.stack(pictures))
     rendered = extended(tmp_path / "rendered", parent, {BRIGHTNESS: {}}, "render")
     assert made.dataset_id != rendered.dataset_id
+    told = [origin(each.manifest)[0].told for each in (made, rendered)]
+    assert told == [
+        "columns of brightness were added, measured on thumbnails of 16 pixels",
+        "columns of brightness were added, measured on images made again from the stored latents",
+    ]
     x, _ = made.attribute("brightness_x")
     true, _ = rendered.attribute("brightness_x")
     assert np.abs(x - true).max() < 0.05  # of the image; JPEG and 32 pixels made 16

@@ -168,6 +168,16 @@ def test_a_mistake_is_told_before_anything_is_written(dataset, tmp_path, argumen
     assert not (tmp_path / "out").exists()
 
 
+def test_a_folder_in_the_datasets_own_is_refused(dataset, tmp_path):
+    """A reader of data/ would find the rows twice, and `verify` a stranger."""
+    before = digests(tmp_path)
+    for inside in ("data/part", "part"):
+        with pytest.raises(InputError, match="lies in the dataset itself"):
+            export_to(dataset, f"{dataset.url}/{inside}", sample=3)
+    assert digests(tmp_path) == before
+    assert export_to(dataset, f"{dataset.url}_part", sample=3).rows == 3
+
+
 def test_what_lacks_shards_is_refused_without_partial(tmp_path):
     dataset = write(tmp_path / "dataset", shards=[0, 2])
     for call in (lambda: export_here(dataset), lambda: export_to(dataset, str(tmp_path / "out"))):
