@@ -12,6 +12,7 @@ ARGS ?=
 # as a variable, the pins reach the isolated environment in which pip builds this package too
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 
+TOGETHER := tests/contracts tests/mining tests/schemas tests/storage
 EXTRAS := mediapipe insightface mediapipe+insightface onnx clip bfm
 
 .PHONY: demo test slow faults lint bench extras clean
@@ -19,8 +20,10 @@ EXTRAS := mediapipe insightface mediapipe+insightface onnx clip bfm
 demo: $(READY)
 	$(BIN)/python jobs/mine_directions.py --config jobs/configs/demo.yaml $(ARGS)
 
+# what needs a processor alone runs on two at once; what starts Ray and kills processes has both
 test: $(READY_DEV)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(TOGETHER) $(ARGS)
+	$(BIN)/python -m pytest $(addprefix --ignore=,$(TOGETHER)) $(ARGS)
 
 slow: $(READY_DEV)
 	$(BIN)/python -m pytest -m slow --ignore=tests/faults $(ARGS)

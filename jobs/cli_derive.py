@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from storage.dataset import Dataset
 
 OutOption = Annotated[
-    str, typer.Option(metavar="URL", help="Folder or URL of the new dataset; it must be empty.")
+    str,
+    typer.Option(
+        metavar="URL", help="Folder or URL of the new dataset: empty, or begun by this command."
+    ),
 ]
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 WHO = "lode dataset extend"

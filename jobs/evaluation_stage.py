@@ -118,6 +118,16 @@ class Evaluator:
         return measure_bases(self._generator, self._extractors, w_plus, self._config, condition)
 
 
+def check_evaluator(content: Mapping[str, Any], settings: EvaluationSettings) -> None:
+    """Load once what evaluation will load, so that what is missing is told before any work.
+
+    Raises:
+        InputError: the generator, or a model of an extractor, is not to be found.
+        RunError: one of them is another here than it was for the dataset.
+    """
+    Evaluator(content, settings)
+
+
 def check_same(
     manifest: Manifest, generator: Generator, extractors: Sequence[Extractor], descriptor: bool
 ) -> None:

@@ -8,14 +8,15 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 from jobs.cards import make_cards
 from jobs.cluster import ray_session
-from jobs.description import described
-from jobs.evaluation_stage import evaluate, rescoring_config
+from jobs.description import as_generator, described
+from jobs.evaluation_stage import check_evaluator, evaluate, rescoring_config
 from jobs.generate_dataset import DEMO, dataset_url, make_shards, open_complete, prepare
 from jobs.mining_data import labels_of, read_data, read_styles
 from jobs.mining_stage import Mined, check_mining, mine
@@ -26,12 +27,14 @@ from jobs.report.data import Stage
 from mining.evaluation.matrix import rescoring_matrix, truth_leaderboard
 from schemas.config import load_settings
 from schemas.directions import DirectionCard
-from schemas.errors import ConflictError
+from schemas.errors import InputError
 from schemas.settings import RunSettings
 from storage.catalog import Catalog
 from storage.dataset import Dataset
 from storage.duplicates import Duplicate
 from storage.files import Store, absolute
+from storage.manifest import Manifest
+from storage.opening import check_folder
 
 
 @dataclass(frozen=True)
@@ -55,12 +58,12 @@ def run(settings: RunSettings) -> RunResult:
     """
     out, catalog_url = absolute(settings.out).rstrip("/"), catalog_of(settings)
     given = settings.dataset_url is not None
-    manifest = open_whole(dataset_url(settings)).manifest if given else described(settings)
+    manifest = _finished(settings) if given else described(settings)
     check_mining(settings.mining, manifest)
     styles = read_styles(settings.mining, manifest, settings.engine)
     rescoring_config(settings.evaluation)
     catalog = Catalog(catalog_url)
-    _check_catalog_folder(catalog_url)
+    check_folder(catalog_url)
     manifest, missing = (manifest, []) if given else prepare(settings, manifest)
     stages: list[Stage] = []
     with ray_session(settings.engine):
@@ -95,16 +98,36 @@ def run(settings: RunSettings) -> RunResult:
     )
 
 
-def _check_catalog_folder(url: str) -> None:
-    """Refuse a folder that holds something else, or cannot be written, before any work."""
-    store = Store(url)
-    store.check_writable()
-    strangers = [name for name in store.names() if not name.startswith(".")]
-    if strangers and "_delta_log" not in strangers:
-        raise ConflictError(
-            f"catalog: {url} holds {', '.join(strangers[:3])} but no catalogue; choose an empty "
-            "folder or an existing catalogue. Nothing was changed."
-        )
+def _finished(settings: RunSettings) -> Manifest:
+    """The manifest of a dataset that is not made here, with what evaluating it needs at hand.
+
+    Raises:
+        InputError: it is not whole, or its generator or a model of its extractors is elsewhere.
+        RunError: one of them is another here.
+    """
+    manifest = open_whole(dataset_url(settings)).manifest
+    places = manifest.movable()
+    given = {
+        load: _only(options, f"extractors.{load}", places)
+        for load, options in settings.extractors.items()
+    }
+    manifest = manifest.moved(
+        _only(settings.generator.options, "generator.options", places),
+        {load: moved for load, moved in given.items() if moved},
+    )
+    try:
+        as_generator(settings.engine, check_evaluator, manifest.content, settings.evaluation)
+    except InputError as error:
+        if not places:
+            raise
+        told = " or ".join(f"--{setting} PLACE" for setting in places)
+        raise InputError(f"{error} If it lies elsewhere now: {told}.") from None
+    return manifest
+
+
+def _only(options: Mapping[str, Any], part: str, places: Sequence[str]) -> dict[str, Any]:
+    """Of a part's options those that say where a file lies: all others are the dataset's own."""
+    return {name: value for name, value in options.items() if f"{part}.{name}" in places}
 
 
 def _publish(

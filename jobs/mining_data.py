@@ -13,6 +13,7 @@ from mining.generators.base import Floats, StyleWeights
 from mining.generators.registry import make_generator
 from mining.labels import Label, make_labels, needed_columns, values_in, with_labels
 from mining.methods.registry import CONTROL_METHODS, SUPERVISED_METHODS, WEIGHT_METHODS
+from mining.stored import latent_column
 from schemas.errors import InputError
 from schemas.samples import Field, from_column
 from schemas.settings import EngineSettings, MiningSettings
@@ -64,9 +65,7 @@ def read_data(dataset: Dataset, mining: MiningSettings, styles: Styles) -> Minin
     Args:
         styles: as `read_styles` gives them.
     """
-    # with a cutoff the rows of W+ differ, but by their truncation alone: one w decides them all
-    tied = dataset.manifest.settings["space"] == "w"
-    column = "w" if tied else "w_plus"
+    column = latent_column(dataset.manifest)
     labels = labels_of(mining)
     known = with_labels(dataset.manifest, labels)
     wanted = {name: known[name] for name in mined_attributes(mining)}
@@ -77,7 +76,7 @@ def read_data(dataset: Dataset, mining: MiningSettings, styles: Styles) -> Minin
     latents = arrays[column]
     return MiningData(
         latents.reshape(len(latents), -1),
-        "w" if tied else "w+",
+        "w" if column == "w" else "w+",
         latents.shape[1:],
         {name: values_in(table, name, reads, labels) for name in wanted},
         wanted,

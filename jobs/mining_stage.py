@@ -27,6 +27,7 @@ from mining.methods.registry import (
     UNSUPERVISED_METHODS,
     WEIGHT_METHODS,
 )
+from mining.stored import latent_column
 from mining.threads import limit_threads
 from schemas.errors import InputError, RunError
 from schemas.registry import build, fitted_options, load, unknown
@@ -51,6 +52,7 @@ def check_mining(mining: MiningSettings, manifest: Manifest) -> None:
         InputError: an attribute, method, option or landmark column is unknown, or a method asks
             for more than the generator has.
     """
+    latent_column(manifest)
     labels = labels_of(mining)
     check_labels(labels, manifest)
     known = with_labels(manifest, labels)

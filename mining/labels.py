@@ -6,6 +6,9 @@
       unit: "1"
       text: where the left eye looks, outwards is positive
 
+Such a file goes to `lode dataset direction --labels FILE` and, for `lode mine`, into the setting
+`mining.label_file`; `mining.labels` takes the same mapping. Those in `mining.attributes` are mined.
+
 A condition becomes 1 and 0; what is unknown in a row, as of an image without a face, stays unknown.
 Columns go by their full names, or as attributes do: `yaw` for `geometry_yaw`. The grammar is that
 of `schemas.expressions`.

@@ -165,9 +165,20 @@ def parent_id(manifest: Manifest) -> str:
 
 
 def parent_url(manifest: Manifest) -> str | None:
-    """Where the parent lay when the dataset was made; None where nothing says so."""
+    """Where the parent lay when the dataset was made; None where nothing says so.
+
+    Raises:
+        CorruptDataError: what says so is no list of places; the id does not vouch for it.
+    """
     places = manifest.content.get(HERE, {}).get(PARENTS, [])
-    return next((p["url"] for p in places if p["dataset_id"] == parent_id(manifest)), None)
+    wanted = parent_id(manifest)
+    try:
+        return next((str(p["url"]) for p in places if p["dataset_id"] == wanted), None)
+    except (KeyError, TypeError) as error:
+        raise CorruptDataError(
+            f"the manifest of dataset {manifest.dataset_id} is damaged: {PARENTS} under {HERE!r} "
+            f"are no places of datasets: {error!r}"
+        ) from None
 
 
 def with_parent(manifest: Manifest, url: str) -> Manifest:

@@ -204,6 +204,10 @@ class Manifest:
                 f"{where} has format {version}, this LatentLode reads {FORMAT} and "
                 f"{DERIVED_FORMAT}."
             )
+        sizes = content.get("dataset")
+        for key in ("samples", "shard_size") if isinstance(sizes, Mapping) else ():
+            if not isinstance(value := sizes.get(key, 1), int) or value < 1:
+                raise CorruptDataError(f"{where} is damaged: its {key} is {value!r}.")
         if (DERIVED in content) != (version == DERIVED_FORMAT):
             raise CorruptDataError(
                 f"{where} is not a manifest: format {version} and {DERIVED!r} do not go together"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from schemas.errors import InputError, StorageError
+from schemas.errors import ConflictError, InputError, StorageError
 from storage import delta
 from storage.card_table import SCHEMA, SCHEMA_VERSION
+from storage.files import Store
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 _FIRST = "run `make demo` or `python jobs/mine_directions.py` first, or name another catalogue"
 _SCHEMA_KEY = "latentlode.schemaVersion"
 _ATTEMPTS = 20  # at adding columns while others write
+_LOG = "_delta_log"
+_OURS = ("_artefacts", "_tags")  # which may stand before the first card does
 
 
 def open_or_none(url: str, version: int | None = None) -> DeltaTable | None:
@@ -46,6 +50,27 @@ def open_(url: str, version: int | None = None) -> DeltaTable:
 def empty(url: str) -> InputError:
     """The error for a catalogue that holds no card."""
     return InputError(f"the catalogue {url} is empty; {_FIRST}.")
+
+
+def check_folder(url: str) -> None:
+    """Refuse a folder that holds something else, or cannot be written, before any work.
+
+    Raises:
+        ConflictError: there are files, and none of a catalogue.
+        InputError: nothing can be written there.
+    """
+    store = Store(url)
+    store.check_writable()
+    _refuse_strangers(url, store.names())
+
+
+def _refuse_strangers(url: str, names: Collection[str]) -> None:
+    strangers = [name for name in names if not name.startswith((".", *_OURS))]
+    if strangers and _LOG not in names:
+        raise ConflictError(
+            f"catalog: {url} holds {', '.join(sorted(strangers)[:3])} but no catalogue; choose an "
+            "empty folder or an existing catalogue. Nothing was changed."
+        )
 
 
 def check(url: str, table: DeltaTable) -> None:
@@ -83,10 +108,13 @@ def open_for_writing(url: str) -> DeltaTable:
 
     Raises:
         InputError: as `open_or_none`, or a column has another type than in SCHEMA.
+        ConflictError: the folder holds something else.
         StorageError: it cannot be read or written.
     """
     table = open_or_none(url)
     if table is None:
+        if os.path.isdir(url):
+            _refuse_strangers(url, os.listdir(url))
         configuration = {_SCHEMA_KEY: str(SCHEMA_VERSION), **delta.KEEP_HISTORY}
         delta.create_table(url, SCHEMA, "latentlode catalogue", configuration)
         table = open_or_none(url)

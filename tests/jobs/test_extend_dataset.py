@@ -152,7 +152,8 @@ def test_directions_are_mined_of_what_was_filtered_and_extended(tiny, tmp_path, 
     kept = filter_dataset(parent.url, str(tmp_path / "kept"), where="points_status = 'ok'")
     made = extended(tmp_path / "made", kept, {BRIGHTNESS: {}})
     command = [sys.executable, "-m", "jobs.cli", "mine", "--config", tiny]
-    command += ["--dataset_url", made.url, "--mining.attributes", "[yaw, brightness_x]"]
+    command += ["--dataset_url", made.url, "--mining.attributes", "[yaw, brightness_x, half]"]
+    command += ["--mining.labels.half", "0.5 * yaw + 0 * brightness_x"]
     command += ["--mining.methods.nrsfm", "null"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stderr
@@ -163,6 +164,10 @@ def test_directions_are_mined_of_what_was_filtered_and_extended(tiny, tmp_path, 
     truth = PointsGenerator().truth_rows[0]
     assert abs(found["yaw"].vector @ truth) > 0.95 * np.linalg.norm(found["yaw"].vector)
     assert "brightness_x" in found
+    assert found["half"].vector @ found["yaw"].vector > 0.999  # a label, mined as columns are
+    halves = (found["half"].response(name).per_step for name in ("half", "yaw"))
+    assert next(halves) == pytest.approx(next(halves) / 2, rel=1e-3)  # and measured on edits
+    assert "0.5 * yaw" in json.loads(found["half"].provenance.settings)["label"]
     assert found["yaw"].provenance.dataset_id == made.dataset_id
 
 

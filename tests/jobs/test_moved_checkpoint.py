@@ -87,6 +87,26 @@ def test_repair_is_told_where_the_checkpoint_lies(pickle, converted, broken, who
     assert digests(broken) == digests(whole)
 
 
+def test_mining_a_finished_dataset_is_told_where_the_checkpoint_lies(
+    shared_tiny, pickle, converted, whole, tmp_path, caching
+):
+    out = tmp_path / "mined"
+    command = ["mine", "--config", shared_tiny, "--dataset_url", whole, "--out", out]
+    command += ["--mining.attributes", "[yaw]", "--mining.methods.nrsfm", "null"]
+    command += ["--mining.methods.robust_pca", "null", "--evaluation.identities", "2"]
+    away = pickle.with_name("away.pkl")
+    pickle.rename(away)
+    try:
+        lost = lode(caching, *command)
+        assert lost.returncode == 2 and not out.exists()
+        found = lode(caching, *command, "--generator.options.checkpoint", converted)
+    finally:
+        away.rename(pickle)
+    last = lost.stderr.splitlines()[-1]
+    assert str(pickle) in last and "--generator.options.checkpoint PLACE" in last
+    assert found.returncode == 0, found.stderr
+
+
 def test_other_weights_are_refused(broken, tmp_path, caching):
     other = persistent(network(seed=1, **ARGUMENTS), "Generator", {}, FILTER, init_kwargs=ARGUMENTS)
     path = nvidia_pickle(tmp_path / "other.pkl", other)

@@ -199,6 +199,13 @@ def test_a_direction_is_found_by_the_first_digits_of_its_id(catalog):
             catalog.get(empty)
 
 
+def test_nothing_is_published_among_the_files_of_others(tmp_path):
+    (tmp_path / "thesis.tex").write_text("words")
+    with pytest.raises(ConflictError, match="holds thesis.tex but no catalogue"):
+        Catalog(tmp_path).publish([sample_card(1)])
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
 def test_a_file_or_another_folder_is_no_catalogue(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(InputError, match="file is a file and holds no catalogue"):

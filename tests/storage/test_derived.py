@@ -53,6 +53,15 @@ def test_a_parent_is_part_of_the_name_and_its_place_is_not(parent, child):
         assert changed(child.manifest, **{key: value}).dataset_id != child.dataset_id
 
 
+def test_places_of_parents_that_are_none_are_told(child):
+    """They stand beside what the id vouches for, so that anybody may have changed them."""
+    content = json.loads(child.manifest.to_bytes())
+    for places in ([{"url": 5}], ["nowhere"], 5):
+        content[HERE]["parents"] = places
+        with pytest.raises(CorruptDataError, match="parents under 'here'"):
+            lineage(Manifest(content))
+
+
 def test_ids_stay_those_of_the_dataset_that_was_sampled(parent, child, tmp_path):
     grandchild = extended(tmp_path / "grandchild", child, GEOMETRY)
     names = grandchild.read(["sample_id", "index"])

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from schemas.errors import ConflictError, InputError
+from schemas.errors import ConflictError, CorruptDataError, InputError
 from storage.files import Store
 from storage.manifest import NAME, Manifest, claim, load
 
@@ -37,6 +37,13 @@ def test_options_are_found_wherever_they_are_kept():
     assert made.generator["options"] == {"checkpoint": "a.pkl", "sha256": "aa"}
     assert made.generator["licence"] == made.extractors[0]["licence"] == "MIT"
     assert [item["options"] for item in made.extractors] == [{"model": "a.onnx"}, {"every": 2}]
+
+
+@pytest.mark.parametrize("size", [{"shard_size": 0}, {"samples": -1}, {"shard_size": "2"}])
+def test_sizes_that_are_none_are_told(size):
+    content = {**manifest("a.pkl").content, "dataset": {"samples": 4, "shard_size": 2, **size}}
+    with pytest.raises(CorruptDataError, match="manifest.json is damaged"):
+        Manifest.from_bytes(Manifest(content).to_bytes(), NAME)
 
 
 def test_places_of_files_do_not_name_the_dataset():
