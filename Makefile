@@ -12,7 +12,7 @@ ARGS ?=
 # as a variable, the pins reach the isolated environment in which pip builds this package too
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 
-TOGETHER := tests/contracts tests/mining tests/schemas tests/storage
+QUICK := not bench and not slow and not gpu and not faults
 EXTRAS := mediapipe insightface mediapipe+insightface onnx clip bfm
 
 .PHONY: demo test slow faults lint bench extras clean
@@ -22,11 +22,12 @@ demo: $(READY)
 
 # what needs a processor alone runs on two at once; what starts Ray and kills processes has both
 test: $(READY_DEV)
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(TOGETHER) $(ARGS)
-	$(BIN)/python -m pytest $(addprefix --ignore=,$(TOGETHER)) $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "$(QUICK) and not ray" $(ARGS)
+	$(BIN)/python -m pytest -m "$(QUICK) and ray" $(ARGS)
 
 slow: $(READY_DEV)
-	$(BIN)/python -m pytest -m slow --ignore=tests/faults $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "slow and not ray" --ignore=tests/faults $(ARGS)
+	$(BIN)/python -m pytest -m "slow and ray" --ignore=tests/faults $(ARGS)
 
 faults: $(READY_DEV)
 	$(BIN)/python -m pytest -m "not gpu" tests/faults $(ARGS)

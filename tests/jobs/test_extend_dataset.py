@@ -73,6 +73,7 @@ def test_any_engine_gives_the_same_bytes(parent, tmp_path, environment, expected
     assert "brightness: 45 ok" in done.stdout
 
 
+@pytest.mark.slow
 def test_from_a_file_without_images_and_a_rerun(parent, tmp_path, environment):
     path = tmp_path / "more.yaml"
     path.write_text(yaml.safe_dump({"extractors": {**GEOMETRY, **SHAPE}, "engine": {"workers": 1}}))

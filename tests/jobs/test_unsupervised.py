@@ -148,6 +148,7 @@ def faceless(tmp_path_factory, environment) -> subprocess.CompletedProcess:
     return mine(FACELESS, tmp_path_factory.mktemp("faceless"), environment)
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_a_run_that_finds_no_face_goes_to_its_end_and_says_so(faceless):
     assert faceless.returncode == 1, faceless.stderr  # what was asked for could not all be mined
@@ -165,6 +166,7 @@ def test_a_run_that_finds_no_face_goes_to_its_end_and_says_so(faceless):
     assert '<dt>images measured</dt><dd>24</dd><dd class="note">48 px</dd>' in page
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_its_directions_are_published_with_nothing_measured(faceless):
     cards = Catalog(json.loads(faceless.stdout)["catalog"]).cards()

@@ -124,6 +124,7 @@ def test_sixteen_batches_at_once(tmp_path):
     batches_at_once(str(tmp_path / "catalog"))
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_sixteen_batches_at_once_on_s3(bucket):
     batches_at_once(f"{bucket}/catalog")

@@ -237,6 +237,7 @@ def test_movers_at_once(tmp_path):
     moved_at_once(Catalog(tmp_path / "catalog"), *LOCAL)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_movers_at_once_on_s3(bucket):
     moved_at_once(Catalog(f"{bucket}/catalog"), *S3)
