@@ -63,6 +63,7 @@ def expected(parent, tmp_path_factory) -> dict[str, str]:
 @pytest.mark.parametrize(
     "engine", [pytest.param(("1", "fused"), marks=pytest.mark.slow), ("2", "fused"), ("2", "split")]
 )
+@pytest.mark.slow
 def test_any_engine_gives_the_same_bytes(parent, tmp_path, environment, expected, engine):
     workers, stages = engine
     words = [*WORDS, "--engine.workers", workers, "--engine.stages", stages]

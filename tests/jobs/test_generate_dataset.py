@@ -106,6 +106,7 @@ def test_a_worker_that_dies_once_is_replaced(tiny, tmp_path, environment):
     assert Dataset(str(tmp_path / "out" / "dataset")).rows == 240
 
 
+@pytest.mark.slow
 def test_a_worker_that_always_dies_ends_the_run_instead_of_trying_for_ever(
     tiny, tmp_path, environment
 ):

@@ -76,6 +76,7 @@ def test_measuring_in_another_way_is_a_new_version(run, shared_tiny, tmp_path, e
     assert cards[0].effect != cards[1].effect == pytest.approx(before.effect)
 
 
+@pytest.mark.slow
 def test_what_is_refused_fails_alone_is_shown_and_sets_the_exit_status(tiny, tmp_path, environment):
     done = mine(tiny, environment, "--mining.nrsfm.components", "400")
     assert done.returncode == 1
