@@ -23,6 +23,8 @@ FEW_LISTED = 8
 def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
     """The error for a name that is not among the known ones, naming the nearest."""
     names = sorted(known)
+    if not names:
+        return InputError(f"unknown {kind} {name!r}; there is none yet.")
     near = difflib.get_close_matches(name, names, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else "."
     more = ""

@@ -165,3 +165,7 @@ def test_a_missing_module_of_ours_stays_a_bug(own):
 def test_unfit_options_are_refused(options, said):
     with pytest.raises(InputError, match=said):
         build("method", "here", REGISTRY, options)
+
+
+def test_where_nothing_is_known_no_empty_list_is_shown():
+    assert str(unknown("tag", "production", [])) == "unknown tag 'production'; there is none yet."
