@@ -108,7 +108,12 @@ def mean_rotation(rotations: Array) -> Array:
 
     Source: Moakher (2002), doi:10.1137/S0895479801383877, section 3.
     """
-    left, _, right = np.linalg.svd(rotations.mean(axis=0))
+    return nearest_rotation(rotations.sum(axis=0))
+
+
+def nearest_rotation(matrix: Array) -> Array:
+    """The rotation nearest to a (3, 3) matrix, or to any positive multiple of it."""
+    left, _, right = np.linalg.svd(matrix)
     left[:, -1] *= np.sign(np.linalg.det(left @ right))
     return left @ right
 
@@ -126,11 +131,22 @@ def metric_upgrade(cameras: Array) -> tuple[Array, bool]:
         A, and whether Q was positive definite; where not, its eigenvalues are raised to 1e-3 of
         the largest, and the depth of the shape is a guess.
     """
+    return upgrade_from(*upgrade_sums(cameras))
+
+
+def upgrade_sums(cameras: Array) -> tuple[Array, Array]:
+    """What `metric_upgrade` needs of the rows: (6, 6) and (6,), sums over them."""
     a, b = cameras[:, 0], cameras[:, 1]
     rows = np.concatenate([_quadratic(a, a) - _quadratic(b, b), 2 * _quadratic(a, b)])
-    size = (_quadratic(a, a) + _quadratic(b, b)).mean(axis=0) / 2
-    normal = rows.T @ rows
-    normal += 1e-12 * np.trace(normal) * np.eye(6)
+    return rows.T @ rows, (_quadratic(a, a) + _quadratic(b, b)).sum(axis=0) / 2
+
+
+def upgrade_from(normal: Array, size: Array) -> tuple[Array, bool]:
+    """A, and whether Q was positive definite, from the sums; unit scale over the rows' number.
+
+    Only A's scale hangs on the number of rows; cameras are brought to unit scale later.
+    """
+    normal = normal + 1e-12 * np.trace(normal) * np.eye(6)
     found = np.linalg.solve(normal, size)
     found /= size @ found
     xx, yy, zz, xy, xz, yz = found

@@ -77,23 +77,8 @@ class ShapeModel:
         shift = landmarks.mean(axis=1)
         frame, upper = np.linalg.qr(np.concatenate([self.mean_shape, self.basis]).T)
         points = (landmarks - shift[:, None]).transpose(0, 2, 1) @ frame
-        still = np.zeros((len(points), self.components))
-        whole = Factors(np.empty(0), upper.T[:3], upper.T[3:], self.modes, still)
-        cameras = best_cameras(points, whole)
-        alpha = best_amplitudes(points, replace(whole, cameras=cameras))
-        last = np.full(len(points), np.inf)
-        active = np.arange(len(points))
-        for _ in range(sweeps):
-            part = replace(whole, alpha=alpha[active])
-            part = replace(part, cameras=best_cameras(points[active], part))
-            part = replace(part, alpha=best_amplitudes(points[active], part))
-            cameras[active], alpha[active] = part.cameras, part.alpha
-            loss = ((points[active] - part.points()) ** 2).sum(axis=(1, 2))
-            going = last[active] - loss > tolerance * loss
-            last[active] = loss
-            active = active[going]
-            if not len(active):
-                break
+        shared = Factors(np.empty(0), upper.T[:3], upper.T[3:], self.modes, np.empty(0))
+        cameras, alpha = rows_of_new(points, shared, sweeps, tolerance)
         return codes_from(cameras, alpha, shift)
 
     def residuals(self, landmarks: Array, q: Array) -> Array:
@@ -121,19 +106,51 @@ def check_landmarks(landmarks: Array, count: int | None = None) -> Array:
     return landmarks
 
 
-def refuse_flat(pairs: Array, what: str = "collinear") -> None:
-    """InputError where the two rows of a pair (N, 2, C) are parallel: they fix no camera.
+def is_flat(pairs: Array) -> NDArray[np.bool_]:
+    """(N,) whether the two rows of a pair (N, 2, C) are parallel: they fix no camera.
 
     Parallel: the smaller singular value is under 1e-5 of the larger, far from any face.
     """
-    gram = pairs @ pairs.transpose(0, 2, 1)
-    trace = gram[:, 0, 0] + gram[:, 1, 1]
-    flat = np.flatnonzero(np.linalg.det(gram) <= 1e-10 * trace**2)
+    a, b = pairs[:, 0], pairs[:, 1]
+    aa, bb, ab = ((x * y).sum(axis=1) for x, y in ((a, a), (b, b), (a, b)))
+    return aa * bb - ab**2 <= 1e-10 * (aa + bb) ** 2
+
+
+def refuse_flat(pairs: Array, what: str = "collinear") -> None:
+    """InputError where pairs are flat, as `is_flat` says."""
+    flat = np.flatnonzero(is_flat(pairs))
     if len(flat):
         raise InputError(
             f"nrsfm: {len(flat)} of {len(pairs)} rows are {what}, first "
             f"{', '.join(map(str, flat[:5]))}; drop them."
         )
+
+
+def rows_of_new(
+    points: Array, shared: Factors, sweeps: int = 300, tolerance: float = 1e-9
+) -> tuple[Array, Array]:
+    """Cameras (N, 2, 3) and amplitudes (N, K) of rows (N, 2, R) for given shared parts.
+
+    From the rigid fit on, in turn; a row whose sum of squares falls by less than `tolerance` of
+    itself is done, so that it does not depend on the rows beside it.
+    """
+    whole = replace(shared, alpha=np.zeros((len(points), len(shared.modes))))
+    cameras = best_cameras(points, whole)
+    alpha = best_amplitudes(points, replace(whole, cameras=cameras))
+    last = np.full(len(points), np.inf)
+    active = np.arange(len(points))
+    for _ in range(sweeps):
+        part = replace(whole, alpha=alpha[active])
+        part = replace(part, cameras=best_cameras(points[active], part))
+        part = replace(part, alpha=best_amplitudes(points[active], part))
+        cameras[active], alpha[active] = part.cameras, part.alpha
+        loss = ((points[active] - part.points()) ** 2).sum(axis=(1, 2))
+        going = last[active] - loss > tolerance * loss
+        last[active] = loss
+        active = active[going]
+        if not len(active):
+            break
+    return cameras, alpha
 
 
 def amplitudes(cameras: Array, modes: Array, bent: Array) -> Array:

@@ -15,6 +15,7 @@ from mining.methods.nrsfm import NrsfmConfig, fit_nrsfm
 from schemas.errors import InputError
 
 ROWS, POINTS, MODES = 120, 30, 4
+CLOSED = {"calibration": "upgrade", "sweeps": 0}  # what the closed form alone gives
 
 
 def planted_heads(rng, rows=ROWS, noise=1e-3, bend=0.03):
@@ -101,7 +102,7 @@ def restarts_objective(factors: Factors, rng, restarts=20):
 def test_objective_is_the_best_of_restarts_and_never_above_als(seed):
     rng = np.random.default_rng(seed)
     landmarks, _ = planted_heads(rng, noise=4e-3)
-    model = fit_nrsfm(landmarks, NrsfmConfig(components=6))
+    model = fit_nrsfm(landmarks, NrsfmConfig(components=6, **CLOSED))
     factors = Factors.of(landmarks, 6)
     best = restarts_objective(factors, rng)
     assert best * (1 - 5e-3) <= model.objective <= best * (1 + 1e-6)
@@ -139,7 +140,7 @@ def test_mode_search_finds_the_highest_of_many_local_maxima(rows, seeds):
 
 def test_recovers_planted_shapes_and_angles(rng):
     landmarks, q = planted_heads(rng, rows=600, noise=1e-4, bend=0.01)
-    model = fit_nrsfm(landmarks, NrsfmConfig(components=MODES))
+    model = fit_nrsfm(landmarks, NrsfmConfig(components=MODES, **CLOSED))
     assert model.metric
     assert model.relative_residual < 0.01
     assert model.rms < 0.002
@@ -153,7 +154,7 @@ def test_recovers_planted_shapes_and_angles(rng):
 
 def test_the_mean_rotation_faces_the_camera_and_scale_is_one(rng):
     landmarks, _ = planted_heads(rng)
-    model = fit_nrsfm(landmarks, NrsfmConfig(components=MODES))
+    model = fit_nrsfm(landmarks, NrsfmConfig(components=MODES, **CLOSED))
     assert abs(np.degrees(model.codes[:, 3:6].mean(axis=0))).max() < 2
     assert np.sqrt(model.codes[:, 0] * model.codes[:, 2]).mean() == pytest.approx(1)
     assert (model.codes[:, [0, 2]] > 0).all()
@@ -161,7 +162,7 @@ def test_the_mean_rotation_faces_the_camera_and_scale_is_one(rng):
 
 def test_rows_are_orthonormal_and_named_in_the_papers_order(rng):
     landmarks, _ = planted_heads(rng)
-    model = fit_nrsfm(landmarks, NrsfmConfig(components=MODES))
+    model = fit_nrsfm(landmarks, NrsfmConfig(components=MODES, **CLOSED))
     rows = np.concatenate([model.basis, np.ones((1, POINTS)) / np.sqrt(POINTS)])
     np.testing.assert_allclose(rows @ rows.T, np.eye(MODES + 1), atol=1e-10)
     np.testing.assert_allclose(model.basis @ model.mean_shape.T, 0, atol=1e-10)
@@ -172,7 +173,7 @@ def test_rows_are_orthonormal_and_named_in_the_papers_order(rng):
 
 def test_residuals_are_those_of_the_codes(rng):
     landmarks, _ = planted_heads(rng)
-    model = fit_nrsfm(landmarks, NrsfmConfig(components=2))
+    model = fit_nrsfm(landmarks, NrsfmConfig(components=2, **CLOSED))
     gaps = model.project(model.codes) - landmarks
     assert model.objective == pytest.approx((gaps**2).sum())
     assert model.rms == pytest.approx(
@@ -185,7 +186,7 @@ def test_residuals_are_those_of_the_codes(rng):
 def test_fit_is_never_worse_than_the_codes_and_matches_a_general_solver(rng):
     both, _ = planted_heads(rng, rows=2 * ROWS, noise=4e-3)
     landmarks, fresh = both[:ROWS], both[ROWS:]  # one kind of head, other rows
-    model = fit_nrsfm(landmarks, NrsfmConfig(components=MODES))
+    model = fit_nrsfm(landmarks, NrsfmConfig(components=MODES, **CLOSED))
     codes = model.fit(landmarks)
     assert ((model.project(codes) - landmarks) ** 2).sum() <= model.objective
     start = model.fit(fresh[:5], sweeps=1)
@@ -204,14 +205,14 @@ def test_fit_is_never_worse_than_the_codes_and_matches_a_general_solver(rng):
 
 def test_fit_inverts_project(rng):
     landmarks, _ = planted_heads(rng)
-    model = fit_nrsfm(landmarks, NrsfmConfig(components=MODES))
+    model = fit_nrsfm(landmarks, NrsfmConfig(components=MODES, **CLOSED))
     points = model.project(model.codes)
     np.testing.assert_allclose(model.project(model.fit(points)), points, atol=1e-5)
 
 
 def test_fit_of_a_row_does_not_depend_on_the_rows_beside_it(rng):
     both, _ = planted_heads(rng, rows=2 * ROWS, noise=8e-3)
-    model = fit_nrsfm(both[:ROWS], NrsfmConfig(components=MODES))
+    model = fit_nrsfm(both[:ROWS], NrsfmConfig(components=MODES, **CLOSED))
     together = model.fit(both[ROWS:])
     for row in range(0, ROWS, 3):
         alone = model.fit(both[ROWS + row, None])
@@ -226,7 +227,7 @@ def test_angles_have_the_signs_and_the_order_of_the_geometry_attributes(rng):
     posed = np.stack([pose_matrix(yaw, pitch, roll) @ solid for pitch, yaw, roll in angles])
     landmarks = 0.5 + np.stack([posed[:, 0], -posed[:, 1]], axis=2)
     landmarks += 1e-5 * rng.normal(size=landmarks.shape)
-    model = fit_nrsfm(landmarks, NrsfmConfig(components=1))
+    model = fit_nrsfm(landmarks, NrsfmConfig(components=1, **CLOSED))
     found = np.degrees(model.codes[:, 3:6])
     assert model.names[3:6] == ("pitch", "yaw", "roll")
     for i in range(3):
@@ -239,7 +240,7 @@ def test_angles_have_the_signs_and_the_order_of_the_geometry_attributes(rng):
 
 def test_landmarks_of_low_rank_leave_the_constant_out_of_the_modes(rng):
     landmarks, _ = planted_heads(rng, noise=0)  # rank 3 + 4, asked for 3 + 12
-    model = fit_nrsfm(landmarks, NrsfmConfig(components=12))
+    model = fit_nrsfm(landmarks, NrsfmConfig(components=12, **CLOSED))
     np.testing.assert_allclose(model.basis @ model.basis.T, np.eye(12), atol=1e-10)
     np.testing.assert_allclose(model.basis.sum(axis=1), 0, atol=1e-10)
     np.testing.assert_allclose(model.mean_shape.sum(axis=1), 0, atol=1e-10)
@@ -251,7 +252,7 @@ def test_landmarks_of_low_rank_leave_the_constant_out_of_the_modes(rng):
 @pytest.mark.parametrize("kind", ["one point", "level", "slanted"])
 def test_rows_on_one_line_are_counted_and_named(rng, kind):
     landmarks, _ = planted_heads(rng)
-    model = fit_nrsfm(landmarks, NrsfmConfig(components=MODES))
+    model = fit_nrsfm(landmarks, NrsfmConfig(components=MODES, **CLOSED))
     line = {
         "one point": np.full((POINTS, 2), 0.5),
         "level": np.c_[np.linspace(0.2, 0.8, POINTS), np.full(POINTS, 0.4)],
@@ -259,7 +260,7 @@ def test_rows_on_one_line_are_counted_and_named(rng, kind):
     }[kind].astype(np.float32)
     landmarks[[17, 30, 99]] = line
     with pytest.raises(InputError, match="3 of 120 rows are collinear, first 17, 30, 99; drop"):
-        fit_nrsfm(landmarks, NrsfmConfig(components=MODES))
+        fit_nrsfm(landmarks, NrsfmConfig(components=MODES, **CLOSED))
     with pytest.raises(InputError, match="1 of 1 rows are collinear, first 0"):
         model.fit(landmarks[17:18])
 
@@ -267,8 +268,8 @@ def test_rows_on_one_line_are_counted_and_named(rng, kind):
 def test_row_order_changes_nothing_but_the_order(rng):
     landmarks, _ = planted_heads(rng)
     order = rng.permutation(ROWS)
-    first = fit_nrsfm(landmarks, NrsfmConfig(components=MODES))
-    second = fit_nrsfm(landmarks[order], NrsfmConfig(components=MODES))
+    first = fit_nrsfm(landmarks, NrsfmConfig(components=MODES, **CLOSED))
+    second = fit_nrsfm(landmarks[order], NrsfmConfig(components=MODES, **CLOSED))
     np.testing.assert_allclose(second.codes, first.codes[order], atol=1e-7)
     np.testing.assert_allclose(second.mean_shape, first.mean_shape, atol=1e-7)
 
@@ -278,7 +279,7 @@ def test_errors_name_the_shape(rng):
     with pytest.raises(InputError, match=r"\(120, 30\)"):
         fit_nrsfm(landmarks[..., 0])
     with pytest.raises(InputError, match="30 landmarks cannot carry 40 modes"):
-        fit_nrsfm(landmarks, NrsfmConfig(components=40))
+        fit_nrsfm(landmarks, NrsfmConfig(components=40, **CLOSED))
     with pytest.raises(InputError, match="less than three dimensions"):
         fit_nrsfm(np.repeat(landmarks[:1], 20, axis=0))
     with pytest.raises(InputError, match="components is 0"):
@@ -286,7 +287,7 @@ def test_errors_name_the_shape(rng):
     for settings in ({"components": 2.5}, {"grid": 2.5}, {"starts": 0}):
         with pytest.raises(InputError, match=f"{next(iter(settings))} is"):
             NrsfmConfig(**settings)
-    model = fit_nrsfm(landmarks, NrsfmConfig(components=MODES))
+    model = fit_nrsfm(landmarks, NrsfmConfig(components=MODES, **CLOSED))
     with pytest.raises(InputError, match=r"\(120, 29, 2\).*\(N, 30, 2\)"):
         model.fit(landmarks[:, 1:])
     with pytest.raises(InputError, match=r"\(3, 5\).*\(N, 12\)"):

@@ -22,6 +22,11 @@ HEADS = 700
 
 def planted(rng, rows=400, noise=3e-4, bend=0.06):
     """Landmarks of heads of which some landmarks bend, and their codes."""
+    return planted_with_shape(rng, rows, noise, bend)[:2]
+
+
+def planted_with_shape(rng, rows=400, noise=3e-4, bend=0.06):
+    """The same, and the mean of the bent shapes (3, POINTS)."""
     place = rng.normal(size=(2, POINTS))
     place /= np.maximum(1, np.linalg.norm(place, axis=0))
     shape = 0.2 * np.stack([*place, (place**2).sum(axis=0)])
@@ -39,7 +44,8 @@ def planted(rng, rows=400, noise=3e-4, bend=0.06):
     q[:, 6:-2] = bend * (rng.normal(size=(rows, MODES)) + 2 * q[:, [4, 3, 4, 5]])
     q[:, -2:] = 0.5 + 0.05 * rng.normal(size=(rows, 2))
     points = np.stack(image_points(q, shape, basis, modes), axis=2)
-    return points + noise * rng.normal(size=points.shape), q
+    mean = shape + (q[:, 6:-2].mean(axis=0) * modes.T) @ basis
+    return points + noise * rng.normal(size=points.shape), q, mean
 
 
 def relative_noise(landmarks, noise):
@@ -76,7 +82,7 @@ def test_no_sweep_raises_the_objective_and_rotations_that_are_held_stay(rng):
     modes = np.linalg.qr(rng.normal(size=(3, 3)))[0][[0, 1, 2, 0]]
     start = Factors(cameras, rows[:3], rows[3 : 3 + MODES], modes, np.zeros((120, MODES)))
     free = refine(points, start, sweeps=80, tolerance=0.0)
-    assert len(free.objectives) == 80 and not free.converged
+    assert 40 <= len(free.objectives) <= 80 and not free.converged  # mixtures thrown away count
     assert (np.diff(free.objectives) <= 1e-12 * free.objectives[0]).all()
     assert free.objectives[-1] == pytest.approx(((points - free.factors.points()) ** 2).sum())
     turns = np.linalg.qr(rng.normal(size=(120, 3, 3)))[0][:, :2]
@@ -90,7 +96,7 @@ def test_no_sweep_raises_the_objective_and_rotations_that_are_held_stay(rng):
 def test_the_rigid_landmarks_are_those_that_do_not_bend(rng):
     landmarks, q = planted(rng)
     points = (landmarks - landmarks.mean(axis=1, keepdims=True)).transpose(0, 2, 1)
-    start = fit_nrsfm(landmarks, NrsfmConfig(MODES)).mean_shape
+    start = fit_nrsfm(landmarks, NrsfmConfig(MODES, "upgrade", sweeps=0)).mean_shape
     found = rigid_shape(points, start, share=0.6)
     assert found.converged and found.landmarks.tolist() == list(range(18))
     sizes = np.linalg.norm(found.cameras(points), axis=2)

@@ -1,0 +1,142 @@
+"""The shape model's fit in shards, spilled to files, and with landmarks that are grossly wrong."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mining.methods.fit_parts import fit_parts
+from mining.methods.nrsfm import NrsfmConfig, fit_nrsfm
+from mining.methods.parts import LocalParts, SpilledParts
+from mining.methods.robust_landmarks import robust_space
+from mining.methods.row_parts import row_keys
+from schemas.errors import InputError
+from tests.mining.methods.test_refine import MODES, planted, planted_with_shape, procrustes
+
+ROWS = 500
+CONFIGS = {
+    "closed": NrsfmConfig(MODES, "upgrade", sweeps=0, sample=150),
+    "metric": NrsfmConfig(MODES, "metric", sweeps=0, sample=150),
+    "joint": NrsfmConfig(MODES, "metric", sweeps=30, passes=8, sample=150),
+    "none": NrsfmConfig(MODES, "none", sweeps=0, sample=150),
+    "als": NrsfmConfig(MODES, "upgrade", sweeps=0, sample=150, search="als"),
+    "robust": NrsfmConfig(MODES, "metric", sweeps=30, passes=5, sample=150, robust=True),
+}
+
+
+def sharded(landmarks, rng):
+    """Shards of uneven sizes in any order, and the rows that each holds."""
+    cuts = np.sort(rng.choice(np.arange(1, len(landmarks)), 6, replace=False))
+    shards = np.split(rng.permutation(len(landmarks)), cuts)
+    return [landmarks[rows] for rows in shards], shards
+
+
+def span(rows):
+    """The projector on the span of (K, L) rows."""
+    left = np.linalg.qr(rows.T)[0]
+    return left @ left.T
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_shards_in_any_order_give_the_result_of_all_rows_at_once(rng, tmp_path, config):
+    landmarks, _ = planted(rng, rows=ROWS)
+    whole = fit_nrsfm(landmarks, config)
+    shards, rows = sharded(landmarks, rng)
+    sources = [lambda shard=shard: shard for shard in shards]
+    for parts in (
+        LocalParts(shards),
+        LocalParts(shards, workers=2),
+        SpilledParts(tmp_path, sources),
+    ):
+        found = fit_parts(parts, config)
+        assert found.rows == ROWS and (found.missing, found.flat) == (0, 0)
+        assert found.model.objective == pytest.approx(whole.objective, rel=1e-8)
+        np.testing.assert_allclose(span(found.model.basis), span(whole.basis), atol=1e-8)
+        np.testing.assert_allclose(found.model.mean_shape, whole.mean_shape, atol=1e-8)
+        codes = np.concatenate(list(found.codes))
+        np.testing.assert_allclose(codes, whole.codes[np.concatenate(rows)], atol=1e-5)
+        gaps = whole.project(codes) - landmarks[np.concatenate(rows)]
+        assert (gaps**2).sum() == pytest.approx(
+            ((whole.project(whole.codes) - landmarks) ** 2).sum()
+        )
+    left = {file.name.partition("-")[0] for file in tmp_path.iterdir()}
+    assert len(left) == 1  # the files of earlier steps are gone
+
+
+def test_a_sample_that_is_refined_and_passed_on_is_as_good_as_all_rows(rng):
+    landmarks, _ = planted(rng, rows=1500)
+    whole = fit_nrsfm(landmarks, NrsfmConfig(MODES, sweeps=100))
+    sampled = fit_nrsfm(landmarks, NrsfmConfig(MODES, sweeps=100, sample=200))
+    assert sampled.objective <= 1.02 * whole.objective
+    assert sampled.relative_residual < 0.5 * sampled.closed_residual
+
+
+def test_rows_that_miss_landmarks_or_lie_on_a_line_are_skipped_and_counted(rng):
+    landmarks, _ = planted(rng, rows=200)
+    spoilt = landmarks.copy()
+    spoilt[[3, 50], 4, 1] = np.nan
+    spoilt[120, 0, 0] = np.inf
+    spoilt[7] = np.linspace(0.2, 0.8, landmarks.shape[1])[:, None] * [1, 0.7]
+    empty = np.full((4, landmarks.shape[1], 2), np.nan)
+    config = NrsfmConfig(MODES, sweeps=10)
+    found = fit_parts(LocalParts([spoilt[:90], empty, spoilt[90:]]), config)
+    assert (found.rows, found.missing, found.flat) == (196, 7, 1)
+    kept = fit_nrsfm(np.delete(landmarks, [3, 7, 50, 120], axis=0), config)
+    np.testing.assert_allclose(found.model.mean_shape, kept.mean_shape, atol=1e-8)
+    np.testing.assert_allclose(np.concatenate(list(found.codes)), kept.codes, atol=1e-5)
+
+
+def test_what_cannot_be_fitted_is_said(rng):
+    landmarks, _ = planted(rng, rows=60)
+    with pytest.raises(InputError, match="30 and 29 landmarks"):
+        fit_parts(LocalParts([landmarks[:30], landmarks[30:, 1:]]), NrsfmConfig(MODES))
+    with pytest.raises(InputError, match=r"\(60, 30\), expected \(N, L, 2\)"):
+        fit_parts(LocalParts([landmarks[..., 0]]), NrsfmConfig(MODES))
+    with pytest.raises(InputError, match="0 rows of 30 landmarks cannot carry"):
+        fit_parts(LocalParts([np.full_like(landmarks, np.nan)]), NrsfmConfig(MODES))
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), rows=st.integers(1, 40), points=st.integers(1, 9))
+def test_keys_hang_on_the_rows_values_alone(seed, rows, points):
+    rng = np.random.default_rng(seed)
+    landmarks = rng.uniform(size=(rows, points, 2)).astype(np.float32)
+    order = rng.permutation(rows)
+    keys = row_keys(landmarks)
+    np.testing.assert_array_equal(row_keys(landmarks[order]), keys[order])
+    assert len(np.unique(keys)) == rows
+
+
+def spoilt_by(landmarks, rng, share=0.1):
+    """Landmarks of which a share lies anywhere, and which they are."""
+    wrong = rng.uniform(size=landmarks.shape[:2]) < share
+    spoilt = landmarks.copy()
+    spoilt[wrong] += rng.uniform(-0.4, 0.4, size=(int(wrong.sum()), 2))
+    return spoilt, wrong
+
+
+def test_gross_errors_leave_the_shape_within_twice_its_clean_error(rng):
+    landmarks, _, exact = planted_with_shape(rng, rows=900, noise=2e-3)
+    spoilt, wrong = spoilt_by(landmarks, rng)
+    clean = fit_nrsfm(landmarks, NrsfmConfig(MODES))
+    robust = fit_nrsfm(spoilt, NrsfmConfig(MODES, robust=True))
+    naive = fit_nrsfm(spoilt, NrsfmConfig(MODES))
+    error = [procrustes(found.mean_shape, exact) for found in (clean, robust, naive)]
+    assert error[1] <= 2 * error[0]
+    assert error[2] > 2 * error[0]  # so that the option is what does it
+    gaps = np.linalg.norm(robust.project(robust.codes) - landmarks, axis=2)
+    assert np.median(gaps) < 4e-3 and gaps[~wrong].mean() < 6e-3
+
+
+def test_a_robust_space_of_clean_landmarks_is_the_plain_one(rng):
+    landmarks, _ = planted(rng, rows=400, noise=1e-3)
+    found = robust_space(landmarks, MODES)
+    plain = fit_nrsfm(landmarks, NrsfmConfig(MODES, "none", sweeps=0))
+    both = np.concatenate([plain.mean_shape, plain.basis])
+    assert np.linalg.norm(span(found.rows) - span(both)) < 0.1
+    points, shift, rest = found.coordinates(landmarks[:50])
+    again = points @ found.rows + shift[:, :, None]
+    assert np.abs(again.transpose(0, 2, 1) - landmarks[:50]).max() < 6e-3
+    assert rest > 0
