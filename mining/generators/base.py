@@ -1,7 +1,7 @@
 """The protocol that every image generator fits: z -> w -> W+ -> images.
 
 What a generator offers beside it is a protocol of its own, found by `isinstance`: `KnownTruth`,
-`Conditioned`, `Posed`, `Resizing`, `Streaming`, `StyleWeights`.
+`Conditioned`, `Posed`, `Resizing`, `Streaming`, `StyleWeights`, `Styled`.
 """
 
 from __future__ import annotations
@@ -178,6 +178,22 @@ class StyleWeights(Protocol):
 
     def style_rows(self) -> Mapping[str, int]:
         """Layer -> the row of W+ that it reads; the layers of `style_weights`."""
+        ...
+
+
+@runtime_checkable
+class Styled(Protocol):
+    """What a generator offers whose style space S is open: one number per channel of its layers.
+
+    Source: Wu, Lischinski & Shechtman (2021), arXiv:2011.12799.
+    """
+
+    def styles(self, w_plus: Floats) -> Floats:
+        """(N, num_ws, w_dim) -> (N, S)."""
+        ...
+
+    def synthesize_styles(self, styles: Floats, condition: Floats | None = None) -> Images:
+        """(N, S) -> (N, H, W, 3) RGB, 0..255; `synthesize` of w_plus is that of its styles."""
         ...
 
 

@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mining.methods.base import (
-    check_positive,
-    check_whole,
-    own_order,
-    principal_axes,
-    row_parts,
-)
+from mining.methods.base import check_positive, check_whole, own_order, row_parts
 from mining.methods.camera import cameras_of
 from mining.methods.shape_model import ShapeModel, check_landmarks
+from mining.methods.whitening import mean_of, numbers_of, whitening
 from schemas.errors import InputError
+from schemas.registry import unknown
 
 Array = NDArray[np.float64]
 
 
 CLIP = 6.0  # robust spreads from the median to which codes are clipped before training
+DEVICES = ("cpu", "cuda", "auto")
 
 
 @dataclass(frozen=True)
 class RegressorConfig:
-    """Settings of `train_regressor`; `PRESETS` names two sets."""
+    """Settings of `train_regressor`; `PRESETS` names some sets."""
 
     hidden: tuple[int, ...] = (512, 512, 512)  # ReLU layers; the paper's three
     learning_rate: float = 1e-3  # Adam's
@@ -35,11 +31,14 @@ class RegressorConfig:
     epochs: int = 40  # at most
     patience: int | None = 20  # epochs without a better held-out loss; None: never stop early
     held_out: float = 0.2  # share of the rows that only choose the epoch
-    code_weight: float = 1.0  # of the codes' error beside equation (12); 0 leaves (12) alone
+    landmark_weight: float = 1.0  # of the landmarks' error, equation (12); 0 leaves the codes'
+    code_weight: float = 1.0  # of the codes' error in their spreads; 0 leaves (12) alone
+    standardise: bool = True  # the network gives codes in their spreads; False: minus their mean
     weight_decay: float = 3.0  # decoupled (AdamW): weights shrink by learning_rate * this a step
     averaging: float = 0.99  # kept share per step of the averaged weights; 0: the last weights
     whiten: float = 0.25  # latents times covariance^(-this/2); 0: as they are, 1: white
     seed: int = 0
+    device: str = "cpu"  # one of DEVICES; auto: a GPU where torch sees one
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hidden", tuple(self.hidden))  # a list comes from YAML
@@ -51,18 +50,36 @@ class RegressorConfig:
         check_whole("regressor", 1, **whole)
         check_whole("regressor", 0, seed=self.seed)
         check_positive(
-            "regressor", zero=True, code_weight=self.code_weight, weight_decay=self.weight_decay
+            "regressor",
+            zero=True,
+            landmark_weight=self.landmark_weight,
+            code_weight=self.code_weight,
+            weight_decay=self.weight_decay,
         )
+        self._check_loss()
         if not 0 < self.held_out < 1:
             raise InputError(f"regressor: held_out is {self.held_out}, expected inside (0, 1).")
         if not 0 <= self.averaging < 1:
             raise InputError(f"regressor: averaging is {self.averaging}, expected inside [0, 1).")
         if not 0 <= self.whiten <= 1:
             raise InputError(f"regressor: whiten is {self.whiten}, expected inside [0, 1].")
+        if self.device not in DEVICES:
+            raise unknown("device of the regressor", str(self.device), DEVICES)
+
+    def _check_loss(self) -> None:
+        if not self.landmark_weight and not self.code_weight:
+            raise InputError("regressor: landmark_weight and code_weight are 0; nothing to learn.")
+        if not self.standardise and self.code_weight:
+            raise InputError(
+                f"regressor: standardise is off and code_weight {self.code_weight}; codes that "
+                "never change have no spread to divide by. Expected code_weight 0."
+            )
 
 
 PRESETS = {
-    "default": RegressorConfig(),
+    "default": RegressorConfig(),  # equation (12) and the standardised codes
+    "landmarks": RegressorConfig(code_weight=0.0),  # equation (12) alone
+    "codes": RegressorConfig(landmark_weight=0.0),  # the standardised codes alone
     # the authors' released settings, for tens of thousands of rows; the last epoch is not forced:
     # the epoch with the lowest held-out loss is kept
     "paper": RegressorConfig(
@@ -71,6 +88,7 @@ PRESETS = {
         epochs=50,
         patience=None,
         code_weight=0.0,
+        standardise=False,
         weight_decay=0.0,
         averaging=0.0,
         whiten=0.0,
@@ -137,7 +155,7 @@ class Regressor:
 
 
 def train_regressor(
-    latents: Array,
+    latents: NDArray,
     codes: Array,
     model: ShapeModel,
     landmarks: Array,
@@ -145,10 +163,11 @@ def train_regressor(
 ) -> Regressor:
     """Train phi so that the landmarks R(phi(w)) match the measured ones.
 
-    Loss per row: |R(phi(w)) - X|_F^2 / 2L, equation (12) as a mean over the 2L coordinates, plus
-    code_weight * v * mean_j u_j ((phi_j(w) - q_j) / s_j)^2, where s_j is the spread of code j and v
-    the landmarks' own variance, so that both terms start near v; u_j is 1, for alpha_k it is
-    min(1, |M_n d_k|^2), as the variance of alpha_nk is that of the landmarks over |M_n d_k|^2.
+    Loss per row: landmark_weight |R(phi(w)) - X|_F^2 / 2L, equation (12) as a mean over the 2L
+    coordinates, plus code_weight * v * mean_j u_j ((phi_j(w) - q_j) / s_j)^2, where s_j is the
+    spread of code j and v the landmarks' own variance, so that both terms start near v; u_j is 1,
+    for alpha_k it is min(1, |M_n d_k|^2), as the variance of alpha_nk is that of the landmarks
+    over |M_n d_k|^2.
     Equation (12) alone hardly sees eyes and mouth corners, which move a few of the L points by
     little beside pose: on 1,478 heads measured by dlib the second term raised the cosine of the
     mined to the true direction from 0.16 to 0.70 for eye closure and from 0.03 to 0.72 for smile,
@@ -165,10 +184,12 @@ def train_regressor(
 
     Equal results: rows are put in an order of their own (by latent) before the seeded split, and
     training runs in float64 on one torch thread (restored after), so neither the order of rows
-    nor the number of threads or workers matters.
+    nor the number of threads or workers matters. A GPU trains in float64 too, from the same
+    weights on the same batches, and differs by the rounding of its sums.
 
     Args:
-        latents: (N, D), N >= 5. codes: (N, Q) from `model`. landmarks: (N, L, 2) in [0, 1].
+        latents: (N, D), N >= 5, float32 or float64; D numbers of Z, W, or W+ and S laid flat. One
+            copy in float64 is made. codes: (N, Q) from `model`. landmarks: (N, L, 2) in [0, 1].
 
     Raises:
         InputError: shapes disagree, a value is not finite, latents are all equal, or `held_out`
@@ -177,30 +198,45 @@ def train_regressor(
     """
     latents, codes, landmarks = _check_rows(latents, codes, model, landmarks)
     order = own_order(latents, codes, landmarks)
-    latents, codes, landmarks = latents[order], codes[order], landmarks[order]
-    rng = np.random.default_rng(config.seed)
-    shuffled = rng.permutation(len(latents))
-    count = max(1, round(config.held_out * len(latents)))
-    held, kept = shuffled[:count], shuffled[count:]
-    if len(kept) < 2:
-        raise InputError(
-            f"regressor: held_out {config.held_out} of {len(latents)} rows leaves {len(kept)} to "
-            "train on, expected at least 2. Lower `held_out`."
-        )
-    centre, into = latents[kept].mean(axis=0), whitening(latents[kept], config.whiten)
+    held, kept = _split(len(latents), config)
+    centre = mean_of(latents, order[kept])
+    into = whitening(latents, config.whiten, order[kept])
+    codes, landmarks = codes[order], landmarks[order]
     trust = np.ones_like(codes)
     trust[:, 6:-2] = np.minimum(1, ((cameras_of(codes) @ model.modes.T) ** 2).sum(axis=1))
     codes = clip_codes(codes, codes[kept])
     mean, spread = codes[kept].mean(axis=0), codes[kept].std(axis=0)
     spread = np.where(spread > 1e-9 * (1 + abs(mean)), spread, 1e-9)
-    rows = (into(latents - centre), (codes - mean) / spread, trust, landmarks)
+    # latents are the bulk: written once, in order, in the float64 that training reads
+    x = np.empty(latents.shape)
+    for part in numbers_of(np.arange(len(x))):
+        x[part] = into(latents[order[part]] - centre)
+    rows = (x, (codes - mean) / spread, trust, landmarks)
     from mining.methods.training import one_torch_thread, train
 
     with one_torch_thread():
         weights, biases, curves, best = train(rows, held, kept, model, (mean, spread), config)
     weights = (into(weights[0]), *weights[1:])
-    radius = float(np.sqrt(((latents[kept] - centre) ** 2).sum(axis=1).mean()))
+    radius = _radius(latents, order[kept], centre)
     return Regressor(weights, biases, centre, radius, mean, spread, *curves, best_epoch=best)
+
+
+def _split(count: int, config: RegressorConfig) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Numbers of the held-out and of the training rows, in random order."""
+    shuffled = np.random.default_rng(config.seed).permutation(count)
+    first = max(1, round(config.held_out * count))
+    if count - first < 2:
+        raise InputError(
+            f"regressor: held_out {config.held_out} of {count} rows leaves {count - first} to "
+            "train on, expected at least 2. Lower `held_out`."
+        )
+    return shuffled[:first], shuffled[first:]
+
+
+def _radius(latents: NDArray, rows: NDArray[np.int64], centre: Array) -> float:
+    """The root mean square distance of some latents from the centre."""
+    total = sum(float(((latents[part] - centre) ** 2).sum()) for part in numbers_of(rows))
+    return float(np.sqrt(total / len(rows)))
 
 
 def clip_codes(codes: Array, reference: Array) -> Array:
@@ -215,29 +251,14 @@ def clip_codes(codes: Array, reference: Array) -> Array:
     return np.clip(codes, middle - reach, middle + reach)
 
 
-def whitening(latents: Array, power: float) -> Callable[[Array], Array]:
-    """The map of rows by the symmetric matrix covariance^(-power/2), scaled to spread 1.
-
-    Gradient descent learns along the widest axes first; where W is far from white, early stopping
-    leaves the narrow ones out. Eigenvalues under 1e-3 of the largest are raised to it.
-    """
-    centred = latents - latents.mean(axis=0)
-    energy, axes = principal_axes(centred)
-    if energy.max() <= 0:
-        return lambda rows: rows
-    energy = energy / energy.max()
-    rest = 1e-3 ** (-power / 2)
-    gains = np.maximum(energy, 1e-3) ** (-power / 2)
-    spread = centred.std() * np.sqrt((energy * gains**2).sum() / energy.sum())
-    return lambda rows: (rest * rows + (rows @ axes * (gains - rest)) @ axes.T) / spread
-
-
 def _check_rows(
-    latents: Array, codes: Array, model: ShapeModel, landmarks: Array
-) -> tuple[Array, Array, Array]:
-    """Latents, codes and landmarks as float64 arrays that pair up."""
+    latents: NDArray, codes: Array, model: ShapeModel, landmarks: Array
+) -> tuple[NDArray, Array, Array]:
+    """Latents, codes and landmarks that pair up, as float64; latents of float32 stay so."""
     landmarks = check_landmarks(landmarks, model.mean_shape.shape[1])
-    latents, codes = np.asarray(latents, np.float64), np.asarray(codes, np.float64)
+    latents, codes = np.asarray(latents), np.asarray(codes, np.float64)
+    if latents.dtype not in (np.float32, np.float64):
+        latents = latents.astype(np.float64)
     width = 8 + model.components
     paired = latents.ndim == 2 and codes.ndim == 2 and len(latents) == len(codes) == len(landmarks)
     if not paired or codes.shape[1] != width:

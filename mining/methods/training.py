@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mining.generators.devices import pick_device
 from mining.methods.camera import image_points
 from mining.methods.shape_model import ShapeModel
 from schemas.errors import RunError
@@ -59,20 +60,23 @@ def train(
     Raises:
         RunError: the loss is no longer finite.
     """
-    x, targets, trust, points = (torch.from_numpy(np.ascontiguousarray(a)) for a in rows)
-    loss_of = _loss(model, standard, float(rows[3].var(axis=0).mean()), config.code_weight)
-    draws = torch.Generator().manual_seed(config.seed)
-    layers = _layers((x.shape[1], *config.hidden, targets.shape[1]), draws)
+    device = pick_device(config.device)
+    x, targets, trust, points = (torch.from_numpy(np.ascontiguousarray(a)).to(device) for a in rows)
+    loss_of = _loss(model, standard, float(rows[3].var(axis=0).mean()), config, device)
+    draws = torch.Generator().manual_seed(config.seed)  # on the CPU: the same everywhere
+    sizes = (x.shape[1], *config.hidden, targets.shape[1])
+    layers = [layer.detach().to(device).requires_grad_() for layer in _layers(sizes, draws)]
     adam = torch.optim.AdamW(
         layers, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
     )
-    seen, unseen = torch.from_numpy(kept), torch.from_numpy(held)
+    seen, unseen = torch.from_numpy(kept), torch.from_numpy(held).to(device)
     curves: list[tuple[float, float, float]] = []
     mean = [layer.detach().clone() for layer in layers]
     best, best_epoch, steps = mean, -1, 0
     for epoch in range(config.epochs):
-        total = 0.0
-        for part in seen[torch.randperm(len(seen), generator=draws)].split(config.batch):
+        total = torch.zeros((), dtype=torch.float64, device=device)
+        shuffled = seen[torch.randperm(len(seen), generator=draws)].to(device)
+        for part in shuffled.split(config.batch):
             adam.zero_grad()
             loss, _ = loss_of(_network(layers, x[part]), targets[part], trust[part], points[part])
             loss.backward()
@@ -81,18 +85,20 @@ def train(
             fresh = 1 - min(config.averaging, (1 + steps) / (10 + steps))  # short memory at first
             for average, layer in zip(mean, layers, strict=True):
                 average.lerp_(layer.detach(), fresh)
-            total += loss.item() * len(part)
+            total += loss.detach() * len(part)  # read once an epoch: a GPU need not be waited for
         with torch.no_grad():
             outputs = _network(mean, x[unseen])
             loss, landmarks = loss_of(outputs, targets[unseen], trust[unseen], points[unseen])
-        curves.append((total / len(seen), float(loss), float(landmarks)))
+        curves.append((float(total) / len(seen), float(loss), float(landmarks)))
         if not np.isfinite(curves[-1]).all():
             raise RunError(f"regressor: the loss is not finite in epoch {epoch}; lower the rate.")
         if best_epoch < 0 or curves[-1][1] < curves[best_epoch][1]:
             best, best_epoch = [layer.clone() for layer in mean], epoch
         if config.patience is not None and epoch - best_epoch >= config.patience:
             break
-    arrays = [layer.numpy() for layer in best]
+    arrays = [layer.cpu().numpy() for layer in best]
+    if not config.standardise:
+        arrays[-2:] = arrays[-2] / standard[1][:, None], arrays[-1] / standard[1]
     training, held_out, held_points = zip(*curves, strict=True)
     return tuple(arrays[::2]), tuple(arrays[1::2]), (training, held_out, held_points), best_epoch
 
@@ -113,19 +119,29 @@ def _network(layers: list[torch.Tensor], x: torch.Tensor) -> torch.Tensor:
     return x @ layers[-2].T + layers[-1]
 
 
-def _loss(model: ShapeModel, standard: tuple[Array, Array], variance: float, weight: float) -> Loss:
+def _loss(
+    model: ShapeModel,
+    standard: tuple[Array, Array],
+    variance: float,
+    config: RegressorConfig,
+    device: torch.device,
+) -> Loss:
     """The loss as a function of outputs, targets, their weights and landmarks; also (12) alone."""
-    shape, basis, modes = (
-        torch.from_numpy(a) for a in (model.mean_shape, model.basis, model.modes)
+    shape, basis, modes, mean, spread = (
+        torch.from_numpy(np.ascontiguousarray(a)).to(device)
+        for a in (model.mean_shape, model.basis, model.modes, *standard)
     )
-    mean, spread = (torch.from_numpy(a) for a in standard)
+    scale = spread if config.standardise else torch.ones_like(spread)
 
     def loss(
         outputs: torch.Tensor, targets: torch.Tensor, trust: torch.Tensor, points: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        x, y = image_points(mean + spread * outputs, shape, basis, modes, torch)
+        x, y = image_points(mean + scale * outputs, shape, basis, modes, torch)
         landmarks = ((x - points[..., 0]) ** 2 + (y - points[..., 1]) ** 2).mean() / 2
+        if not config.code_weight:
+            return config.landmark_weight * landmarks, landmarks
         codes = (trust * (outputs - targets) ** 2).mean()
-        return landmarks + weight * variance * codes, landmarks
+        weighted = config.landmark_weight * landmarks + config.code_weight * variance * codes
+        return weighted, landmarks
 
     return loss

@@ -289,3 +289,111 @@ def test_codes_are_clipped_to_six_robust_spreads(rng):
     assert clipped[3, 1] == pytest.approx(6 * codes[:, 1].std())
     rest = np.delete(np.arange(1000), [3, 5])
     np.testing.assert_array_equal(clipped[rest], codes[rest])
+
+
+def test_the_codes_alone_may_be_the_loss(task):
+    config = dataclasses.replace(QUICK, landmark_weight=0.0)
+    found = train(task, config)
+    assert found.held_out_loss != found.held_out_landmarks
+    assert found.held_out_landmarks[found.best_epoch] < 0.1 * task.landmarks.var(axis=0).mean()
+    standard = (found.predict(task.latents) - task.model.codes) / found.spread
+    assert (standard[:, [3, 4, -2, -1]] ** 2).mean() < 0.1  # those that the latents decide
+
+
+def test_a_heavier_term_weighs_more(task):
+    config = dataclasses.replace(QUICK, epochs=1)
+    plain, heavy = train(task, config), train(task, dataclasses.replace(config, code_weight=100.0))
+    assert heavy.train_loss[0] > 10 * plain.train_loss[0]
+    heavy = train(task, dataclasses.replace(config, landmark_weight=100.0))
+    assert heavy.train_loss[0] > 10 * plain.train_loss[0]
+
+
+def test_outputs_that_are_only_centred_come_out_in_the_same_unit(task):
+    """The paper's output layer; what it learns is kept in spreads all the same."""
+    config = dataclasses.replace(QUICK, code_weight=0.0, standardise=False, learning_rate=3e-3)
+    centred, scaled = train(task, config), train(task, dataclasses.replace(QUICK, code_weight=0.0))
+    np.testing.assert_array_equal(centred.spread, scaled.spread)
+    np.testing.assert_array_equal(centred.mean, scaled.mean)
+    held = centred.held_out_landmarks[centred.best_epoch]
+    assert held < 0.2 * task.landmarks.var(axis=0).mean()
+    gaps = task.model.project(centred.predict(task.latents)) - task.landmarks
+    assert (gaps**2).mean() < 2 * held  # the curve is that of the regressor which is returned
+    assert abs(centred.weights[0] - scaled.weights[0]).max() > 1e-3
+
+
+def test_single_precision_latents_are_read_as_they_are(task, trained):
+    latents = task.latents.astype(np.float32)
+    single = train(dataclasses.replace(task, latents=latents))
+    double = train(dataclasses.replace(task, latents=latents.astype(np.float64)))
+    for first, second in zip(single.weights, double.weights, strict=True):
+        np.testing.assert_array_equal(first, second)
+    assert single.weights[0].dtype == np.float64
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_whitening_through_rows_or_numbers_is_the_same_map(rng, wide, monkeypatch):
+    """Fewer rows than numbers go through the rows' own matrix; wide ones take some rows only."""
+    latents = rng.normal(size=(90, 40)) * np.geomspace(3, 0.3, 40) + 2
+    few = latents[:30]
+    if wide:
+        monkeypatch.setattr("mining.methods.whitening.WIDE", 30)
+        few = latents  # of which the first 30 count
+    into = whitening(few, 0.5)
+    covariance = np.cov(latents[:30].T, bias=True)
+    energy, axes = np.linalg.eigh(covariance)
+    energy = np.maximum(energy / energy.max(), 1e-3)
+    expected = (axes * energy**-0.25) @ axes.T
+    found = into(np.eye(40))
+    np.testing.assert_allclose(found / found[0, 0], expected / expected[0, 0], atol=1e-8)
+    centred = latents[:30] - latents[:30].mean(axis=0)
+    assert into(centred).std() == pytest.approx(1, rel=1e-6)
+
+
+def test_whitening_in_parts_is_that_of_all_rows(rng, monkeypatch):
+    latents = rng.normal(size=(500, 20)) * np.geomspace(3, 0.3, 20) + 2
+    rows = rng.permutation(500)[:400]
+    whole = whitening(latents[rows], 0.25)(latents)
+    monkeypatch.setattr("mining.methods.whitening.PART", 64)
+    np.testing.assert_allclose(whitening(latents, 0.25, rows)(latents), whole, rtol=1e-9)
+
+
+@pytest.mark.parametrize("device", ["tpu", "", None])
+def test_an_unknown_device_is_refused(device):
+    with pytest.raises(InputError, match="device of the regressor"):
+        RegressorConfig(device=device)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"landmark_weight": 0.0, "code_weight": 0.0}, "nothing to learn"),
+        ({"standardise": False}, "Expected code_weight 0"),
+        ({"landmark_weight": -1.0}, "landmark_weight"),
+    ],
+)
+def test_losses_that_cannot_be(settings, said):
+    with pytest.raises(InputError, match=said):
+        RegressorConfig(**settings)
+
+
+def test_auto_is_the_processor_where_there_is_no_gpu(task):
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    config = dataclasses.replace(QUICK, epochs=2)
+    first, second = train(task, config), train(task, dataclasses.replace(config, device="auto"))
+    np.testing.assert_array_equal(first.weights[0], second.weights[0])
+    with pytest.raises(InputError, match="'cuda' is not to be had"):
+        train(task, dataclasses.replace(config, device="cuda"))
+
+
+@pytest.mark.gpu
+def test_a_gpu_trains_as_well_as_the_processor(task):
+    if not torch.cuda.is_available():
+        pytest.skip("no GPU")
+    here = train(task)
+    there = train(task, dataclasses.replace(QUICK, device="cuda"))
+    first, second = min(here.held_out_loss), min(there.held_out_loss)
+    assert second == pytest.approx(first, rel=0.05)
+    np.testing.assert_allclose(there.train_loss[0], here.train_loss[0], rtol=1e-6)
+    gaps = here.predict(task.latents) - there.predict(task.latents)
+    assert np.sqrt(((gaps / here.spread) ** 2).mean()) < 0.1
