@@ -20,6 +20,11 @@ CONTROL_METHODS: Registry = {
     "robust_pca": ("mining.methods.micromotion:mine_micromotion", ""),
 }
 
+CODE_METHODS: Registry = {
+    # mine(control, latents (N, D), config) -> list[Direction]
+    "codes": ("mining.methods.codes:mine_codes", ""),
+}
+
 LATENT_METHODS: Registry = {
     # mine(latents (N, w_dim), config) -> list[Direction]
     "pca": ("mining.methods.pca:mine_pca", ""),
@@ -35,13 +40,14 @@ CONFIGS: Registry = {
     "svm": ("mining.methods.svm:SvmConfig", ""),
     "nrsfm": ("mining.methods.controlled:ControlledConfig", ""),
     "robust_pca": ("mining.methods.micromotion:MicromotionConfig", ""),
+    "codes": ("mining.methods.codes:CodesConfig", ""),
     "pca": ("mining.methods.pca:PcaConfig", ""),
     "sefa": ("mining.methods.sefa:SefaConfig", ""),
 }
 
 SUPERVISED_METHODS: Registry = {**SCORE_METHODS, **CONTROL_METHODS}
 UNSUPERVISED_METHODS: Registry = {**LATENT_METHODS, **WEIGHT_METHODS}
-METHODS: Registry = {**SUPERVISED_METHODS, **UNSUPERVISED_METHODS}
+METHODS: Registry = {**SUPERVISED_METHODS, **CODE_METHODS, **UNSUPERVISED_METHODS}
 
 
 def load_method(name: str) -> Callable[..., Any]:
@@ -55,6 +61,6 @@ def make_config(name: str, **settings: Any) -> Any:
 
 
 def needs_control(name: str) -> bool:
-    """Whether the method takes a fitted control model before latents and scores."""
+    """Whether the method takes a fitted control model before what else it reads."""
     load_method(name)
-    return name in CONTROL_METHODS
+    return name in CONTROL_METHODS or name in CODE_METHODS

@@ -10,9 +10,10 @@ import pytest
 
 from mining.methods.base import Direction
 from mining.methods.camera import image_points
-from mining.methods.control import fit_control
+from mining.methods.control import ControlModel, fit_control
 from mining.methods.nrsfm import NrsfmConfig
 from mining.methods.registry import (
+    CODE_METHODS,
     CONFIGS,
     CONTROL_METHODS,
     METHODS,
@@ -23,7 +24,7 @@ from mining.methods.registry import (
     make_config,
     needs_control,
 )
-from mining.methods.regressor import RegressorConfig
+from mining.methods.regressor import RegressorConfig, train_regressor
 from schemas.errors import InputError
 
 ROWS, WIDTH, POINTS, SLOPE = 800, 16, 24, 5.0
@@ -38,6 +39,7 @@ class Planted:
     truth: np.ndarray  # (2, WIDTH)
     scores: tuple[np.ndarray, np.ndarray]
     control: object
+    exact: object  # a control model whose shape model is the planted one
 
 
 @pytest.fixture(scope="module", params=["dense", "axes"])
@@ -57,17 +59,16 @@ def planted(request) -> Planted:
     q[:, 6] = 0.1 * place[:, 1]
     q[:, 7:] = 0.5 + 0.02 * place[:, 2:]
     shape -= shape.mean(axis=1, keepdims=True)
-    x, y = image_points(q, shape, bend, np.array([[0.0, 1.0, 0.0]]))
+    way = np.array([[0.0, 1.0, 0.0]])
+    x, y = image_points(q, shape, bend, way)
     landmarks = np.stack([x, y], axis=2) + 1e-4 * rng.normal(size=(ROWS, POINTS, 2))
-    control = fit_control(
-        latents,
-        landmarks,
-        NrsfmConfig(components=1),
-        RegressorConfig(hidden=(64, 64), weight_decay=0.01, epochs=60),
-    )
+    settings = RegressorConfig(hidden=(64, 64), weight_decay=0.01, epochs=60)
+    control = fit_control(latents, landmarks, NrsfmConfig(components=1), settings)
+    model = dataclasses.replace(control.shape, mean_shape=shape, basis=bend, modes=way, codes=q)
+    exact = ControlModel(model, train_regressor(latents, q, model, landmarks, settings))
     noise = 0.1 * rng.normal(size=(2, ROWS))
     scores = tuple(SLOPE * place[:, i] + noise[i] for i in range(2))
-    return Planted(latents, truth, scores, control)
+    return Planted(latents, truth, scores, control, exact)
 
 
 def mine(name: str, planted: Planted, latents=None, scores=None) -> Direction:
@@ -77,8 +78,64 @@ def mine(name: str, planted: Planted, latents=None, scores=None) -> Direction:
     return load_method(name)(*before, latents, scores, make_config(name, **SETTINGS.get(name, {})))
 
 
-# those without scores have a contract of their own in tests/mining/methods/test_unsupervised.py
+def mine_codes(name: str, planted: Planted, latents=None, **settings) -> list[Direction]:
+    latents = planted.latents if latents is None else latents
+    return load_method(name)(planted.exact, latents, make_config(name, **settings))
+
+
+# the unsupervised ones have a contract of their own in tests/mining/methods/test_unsupervised.py
 every_method = pytest.mark.parametrize("name", SUPERVISED_METHODS)
+every_code_method = pytest.mark.parametrize("name", CODE_METHODS)
+
+
+@every_code_method
+def test_finds_planted_codes_named_as_in_q(name, planted):
+    names = planted.exact.shape.names
+    for hold in ([], ["shape", "place"]):  # of pitch, roll and the camera latents tell nothing
+        found = {x.attribute: x for x in mine_codes(name, planted, hold=hold)}
+        assert list(found) == [code for code in names if code in found]
+        yaw, bend = found["yaw"], found["alpha_0"]
+        assert yaw.vector @ planted.truth[0] > 0.98  # under 11.5 degrees apart
+        assert bend.vector @ planted.truth[1] > 0.98
+        assert (yaw.unit, bend.unit) == ("degrees", "1") and math.isnan(bend.slope)
+        assert yaw.slope == pytest.approx(SLOPE, rel=0.08)
+
+
+@every_code_method
+def test_code_directions_are_units_with_finite_evidence(name, planted):
+    for direction in mine_codes(name, planted):
+        assert (direction.method, direction.space) == (name, "w")
+        assert direction.vector.shape == (WIDTH,) and direction.vector.dtype == np.float64
+        assert np.linalg.norm(direction.vector) == pytest.approx(1, abs=1e-12)
+        assert direction.evidence
+        assert all(math.isfinite(value) for value in direction.evidence.values())
+
+
+@every_code_method
+def test_codes_come_out_the_same_whatever_the_order_of_rows(name, planted, rng):
+    order = rng.permutation(ROWS)
+    for settings in ({}, {"rows": 50}):
+        before = planted.latents.copy()
+        first = mine_codes(name, planted, **settings)
+        np.testing.assert_array_equal(planted.latents, before)
+        second = mine_codes(name, planted, planted.latents[order], **settings)
+        assert [x.vector.tobytes() for x in first] == [x.vector.tobytes() for x in second]
+        assert [x.evidence for x in first] == [x.evidence for x in second]
+
+
+@every_code_method
+@pytest.mark.parametrize(
+    ("latents", "said"),
+    [
+        (np.ones((9, WIDTH - 1)), rf"\(9, {WIDTH - 1}\).*\(N, {WIDTH}\)"),
+        (np.ones(WIDTH), rf"\({WIDTH},\).*\(N, {WIDTH}\)"),
+        (np.full((9, WIDTH), np.inf), "NaN or infinity"),
+        (np.ones((1, WIDTH)), "at least 2"),
+    ],
+)
+def test_codes_of_latents_that_do_not_fit_are_refused(name, latents, said, planted):
+    with pytest.raises(InputError, match=f"{name}: .*{said}"):
+        mine_codes(name, planted, latents)
 
 
 @every_method
@@ -238,6 +295,11 @@ def test_settings_are_frozen_and_checked(name):
         ("robust_pca", {"degrees": 1}),
         ("robust_pca", {"spread": 0.0}),
         ("robust_pca", {"tolerance": 0.0}),
+        ("codes", {"cutoff": 1.0}),
+        ("codes", {"rows": 1}),
+        ("codes", {"seed": -1}),
+        ("codes", {"hold": ["face"]}),
+        ("codes", {"hold": "pose"}),
     ],
 )
 def test_refuses_settings_out_of_range(name, settings):
@@ -271,10 +333,11 @@ def test_a_path_along_which_the_scores_fall_is_turned_round(planted):
 
 
 def test_registries_agree():
-    kinds = [set(SCORE_METHODS), set(CONTROL_METHODS), set(UNSUPERVISED_METHODS)]
+    groups = (SCORE_METHODS, CONTROL_METHODS, CODE_METHODS, UNSUPERVISED_METHODS)
+    kinds = [set(group) for group in groups]
     assert set(CONFIGS) == set(METHODS) == set.union(*kinds)
     assert sum(map(len, kinds)) == len(METHODS)
-    assert [needs_control(name) for name in ("ridge", "nrsfm", "pca")] == [False, True, False]
+    assert {name for name in METHODS if needs_control(name)} == kinds[1] | kinds[2]
 
 
 def test_an_unknown_name_is_refused_with_the_nearest():
