@@ -230,7 +230,7 @@ def random_network(
     seed = config.pop("seed")
     if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**63:
         raise InputError(f"{architecture}: random.seed is {seed!r}; expected a whole number >= 0.")
-    with torch.random.fork_rng(devices=[]), torch.inference_mode():
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
         network = make_network(architecture, config).eval().requires_grad_(False)
         z = torch.randn(SAMPLES, network.z_dim)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mining.generators.base import Floats
 from schemas.errors import InputError
+from schemas.registry import unknown
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -160,6 +161,45 @@ class TorchGenerator:
         self._check_condition(condition, len(styles))
         with torch.inference_mode():
             return self._pixels(self._there(styles), self._there(condition), None).cpu().numpy()
+
+    def differentiable(self, space: str) -> Callable[[Tensor, Tensor | None], Tensor]:
+        """Latents of a space -> images, as a function that gradients of the latents pass through.
+
+        It takes (N, D) float32, those of W+ and S flat, on any device, and conditions (N, c_dim) or
+        None; it returns (N, channels, resolution, resolution) in -1..1 for black to white, on the
+        generator's device, not rounded to bytes. Nothing is truncated. The weights stay as they
+        are, and get no gradients.
+
+        Raises:
+            InputError: it has no such space.
+        """
+        import torch
+
+        from mining.generators.devices import arithmetic
+
+        if space not in self.spaces:
+            raise unknown("latent space", space, self.spaces)
+
+        def images(latents: Tensor, condition: Tensor | None = None) -> Tensor:
+            known = None if condition is None else condition.cpu().numpy()
+            self._check_condition(known, len(latents))
+            there = latents.to(self._device, torch.float32)
+            given = None if condition is None else condition.to(self._device, torch.float32)
+            with arithmetic(self._precision):
+                styles = self._styles_of(space, there, given)
+                made = self._network.render(styles, given, self._noise, **self._options)
+            return made.float().clamp(-1, 1)
+
+        return images
+
+    def _styles_of(self, space: str, latents: Tensor, condition: Tensor | None) -> Tensor:
+        """(N, D) of a space -> (N, S)."""
+        if space == "s":
+            return latents
+        if space == "w+":
+            return self._network.styles(latents.unflatten(1, (self.num_ws, self.w_dim)))
+        w = self._network.map(latents, condition) if space == "z" else latents
+        return self._network.styles(w[:, None].expand(-1, self.num_ws, -1))
 
     def style_weights(self) -> dict[str, Floats]:
         """Layer -> (channels, w_dim), the affine map that turns its row of W+ into its styles.
