@@ -98,7 +98,7 @@ def apply_card(
     """
     who = f"apply: {card.attribute!r} by {card.method!r} ({card.direction_id[:10]})"
     _check_appliable(who, card)
-    per_unit = _steps_of_norm(who, card, unit)
+    per_unit = steps_of_norm(who, card, unit)
     if card.generator_fingerprint != generator_fingerprint:
         _check_other_generator(who, card, generator_fingerprint, another_generator)
     if unit == "attribute" and card.calibration is not None:
@@ -126,7 +126,7 @@ def _check_appliable(who: str, card: DirectionCard) -> None:
         )
 
 
-def _steps_of_norm(who: str, card: DirectionCard, unit: Unit) -> float:
+def steps_of_norm(who: str, card: DirectionCard, unit: Unit) -> float:
     """How many steps of norm 1 make one of the unit."""
     if unit not in _UNITS:
         raise unknown("unit", unit, _UNITS)

@@ -7,7 +7,14 @@ import dataclasses
 import numpy as np
 import pytest
 
-from mining.editing.analytic import edit_to_attribute, edit_to_codes
+from mining.editing.analytic import (
+    asked_weights,
+    edit_to_attribute,
+    edit_to_codes,
+    leading_directions,
+    weighted_step,
+)
+from mining.methods.embedding import Embedding
 from mining.methods.readout import Readout
 from mining.methods.regressor import Regressor
 from schemas.errors import InputError
@@ -148,3 +155,95 @@ def test_a_row_moves_alike_alone_and_among_others(regressor, readout, rng):
     for row in range(5):
         alone = edit_to_attribute(regressor, start[row, None], readout, 4.0).latents
         np.testing.assert_allclose(alone[0], together[row], atol=1e-9)
+
+
+def test_what_is_asked_for_lands_whatever_is_free_or_held(regressor, rng):
+    start = rng.normal(size=(6, WIDTH))
+    target = regressor.predict(start)
+    target[:, 1] += 1.5 * regressor.spread[1]
+    asked = np.arange(CODES) == 1
+    missed = {}
+    for unasked in (0.0, 0.1, 0.9):
+        edit = edit_to_codes(regressor, start, target, weights=asked_weights(asked, unasked))
+        off = np.abs(edit.missed / regressor.spread)
+        assert off[:, 1].max() < 0.05  # of a spread; 1.5 were asked for
+        missed[unasked] = np.sqrt((off[:, ~asked] ** 2).mean())
+    assert missed[0.9] < missed[0.1] < missed[0.0]
+
+
+def test_a_free_code_has_no_say_and_a_free_edit_is_the_shortest(regressor, rng):
+    start = rng.normal(size=(4, WIDTH))
+    target = regressor.predict(start) + regressor.spread
+    weights = np.array([0, 1, 0, 1, 0.0])
+    other = target + np.array([7, 0, -3, 0, 1]) * regressor.spread
+    edits = [edit_to_codes(regressor, start, t, weights=weights) for t in (target, other)]
+    np.testing.assert_array_equal(edits[0].trajectory, edits[1].trajectory)
+    held = edit_to_codes(regressor, start, target)
+    lengths = [np.linalg.norm(edit.latents - start, axis=1) for edit in (edits[0], held)]
+    assert (lengths[0] < lengths[1]).all()
+
+
+def test_weights_of_1_are_the_plain_edit(regressor, rng):
+    start = rng.normal(size=(3, WIDTH))
+    target = regressor.predict(start) + 0.5 * regressor.spread
+    plain, weighted = (
+        edit_to_codes(regressor, start, target, weights=weights)
+        for weights in (None, np.ones(CODES))
+    )
+    np.testing.assert_array_equal(plain.trajectory, weighted.trajectory)
+
+
+def test_a_weighted_step_minimises_what_it_says(rng):
+    jacobian, gap = rng.normal(size=(3, 6, 20)), rng.normal(size=(3, 6))
+    weights = np.array([1, 1, 0, 0.2, 0.5, 0.9])
+    held = np.array([3, 4, 5])
+    price = weights[held] / (1 - weights[held])
+    step = weighted_step(jacobian, gap, weights, cutoff=1e-9)
+    for row in range(3):
+        J, g, d = jacobian[row], gap[row], step[row]
+        np.testing.assert_allclose(J[:2] @ d, g[:2], atol=1e-9)
+        # Lagrange: the gradient lies in the span of the rows that are met
+        slope = d + J[held].T @ (price * (J[held] @ d - g[held]))
+        left = slope - J[:2].T @ np.linalg.lstsq(J[:2].T, slope, rcond=None)[0]
+        assert np.abs(left).max() < 1e-9
+
+
+@pytest.fixture
+def embedding(rng) -> Embedding:
+    """A linear descriptor of 4 numbers."""
+    weights = (rng.normal(size=(4, WIDTH)),)
+    zero = (np.zeros(4),)
+    centre, radius = np.zeros(WIDTH), np.sqrt(WIDTH)
+    return Embedding(weights, zero, centre, radius, zero[0], np.ones(4), (), (), 0, 1.0)
+
+
+def test_a_held_descriptor_stays_while_what_is_asked_for_lands(regressor, embedding, rng):
+    start = rng.normal(size=(4, WIDTH))
+    target = regressor.predict(start) + 0.5 * regressor.spread
+    free = edit_to_codes(regressor, start, target)
+    held = edit_to_codes(regressor, start, target, hold=embedding)
+    moved = [np.abs(embedding.predict(e.latents) - embedding.predict(start)) for e in (free, held)]
+    assert moved[0].max() > 0.5 and moved[1].max() < 1e-9
+    gap = 0.5 * np.sqrt(CODES)
+    assert (np.linalg.norm(held.missed / regressor.spread, axis=1) < 0.05 * gap).all()
+
+
+def test_leading_directions_are_orthonormal_and_lead(embedding, rng):
+    latents = rng.normal(size=(2, WIDTH))
+    found = leading_directions(embedding, latents, 2)
+    np.testing.assert_allclose(
+        found @ found.transpose(0, 2, 1), np.tile(np.eye(2), (2, 1, 1)), atol=1e-9
+    )
+    _, sizes, rows = np.linalg.svd(embedding.jacobian(latents))
+    cosines = np.linalg.svd(found @ rows[:, :2].transpose(0, 2, 1))[1]
+    np.testing.assert_allclose(cosines, 1, atol=1e-9)
+    flat = dataclasses.replace(embedding, weights=(np.zeros((4, WIDTH)),))
+    np.testing.assert_array_equal(leading_directions(flat, latents, 2), 0)
+
+
+def test_wrong_weights_are_named(regressor):
+    start = np.zeros((1, WIDTH))
+    for weights, told in ((np.ones(3), r"\(3,\), expected \(5,\)"), (np.full(5, 1.5), "outside"),
+                          (np.full(5, np.nan), "outside")):  # fmt: skip
+        with pytest.raises(InputError, match=told):
+            edit_to_codes(regressor, start, np.zeros(CODES), weights=weights)

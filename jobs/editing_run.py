@@ -1,0 +1,183 @@
+"""A run opened for editing: its generator, its control model, its directions, its extractors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jobs.editing_latents import Given
+from mining.evaluation.scalars import camera_angles, measured_pairs, scalars_of
+from mining.extractors.base import Extractor, measure
+from mining.extractors.registry import make_extractors
+from mining.generators.base import Generator, Images
+from mining.generators.registry import make_generator
+from mining.methods.control import ControlModel
+from mining.methods.control_file import load_control
+from schemas.directions import DirectionCard
+from schemas.errors import InputError
+from schemas.registry import unknown
+from storage.catalog import Catalog
+from storage.dataset import image_size
+from storage.files import Store, absolute
+from storage.manifest import Manifest
+from storage.verify import readable_manifest
+
+CONTROL = "results/control.safetensors"
+BATCH = 16  # images measured at once
+SPACES = ("w", "w+")  # of directions that can be added to W+
+
+
+@dataclass(frozen=True)
+class Studio:
+    """What editing needs of a run; `open_studio` makes it."""
+
+    url: str  # of the run
+    manifest: Manifest  # of its dataset
+    generator: Generator
+    control_url: str
+    catalog_url: str
+    another_generator: bool  # go on where fingerprints differ
+
+    @property
+    def seen_size(self) -> int:
+        """The edge in pixels of the images that the run's extractors read."""
+        return image_size(self.manifest)
+
+    def control(self) -> ControlModel:
+        """The run's control model.
+
+        Raises:
+            InputError: there is none, or it is of another generator.
+            CorruptDataError: its file is damaged.
+        """
+        folder, _, name = self.control_url.rpartition("/")
+        if not Store(folder or "/").exists(name):
+            raise InputError(
+                f"edit: {self.control_url} does not exist; a run holds a control model where a "
+                "method such as nrsfm needed one. Expected --control FILE; make one with: "
+                f"lode control fit {self.url}/dataset --out control.safetensors"
+            )
+        control = load_control(self.control_url)
+        if control.fingerprint and not self.another_generator:
+            self._check_same("the control model", control.generator, control.fingerprint)
+        return control
+
+    def direction(self, name: str) -> DirectionCard:
+        """The direction with this id or tag, or the best for an attribute of this name.
+
+        Raises:
+            InputError: nothing was published, or there is no such direction.
+        """
+        catalog = Catalog(self.catalog_url)
+        cards = catalog.cards().table()
+        known = set(cards["attribute"].to_pylist())
+        if name not in known:
+            try:
+                return catalog.get(name)
+            except InputError:
+                raise unknown("direction, tag or attribute", name, known) from None
+        fingerprint = self.manifest.generator["fingerprint"]
+        columns = [cards[c].to_pylist() for c in ("attribute", "generator_fingerprint", "space")]
+        spaces = {s for a, f, s in zip(*columns, strict=True) if (a, f) == (name, fingerprint)}
+        for space in SPACES:
+            if space in spaces:
+                return catalog.best(name, space=space, generator=fingerprint)
+        raise InputError(
+            f"edit: {self.catalog_url} has no direction of W or W+ for {name!r} and the generator "
+            f"{self.generator.name} ({fingerprint[:16]}); name one by its id."
+        )
+
+    def measured(self, images: Images, given: Given) -> dict[str, NDArray[np.float64]]:
+        """What the run's extractors measure: "geometry.yaw" -> (N,), NaN where nothing is."""
+        extractors = self._extractors()
+        pairs, _ = measured_pairs(self.generator, extractors)
+        parts = []
+        for first in range(0, len(images), BATCH):
+            rows = slice(first, first + BATCH)
+            condition = None if given.condition is None else given.condition[rows]
+            camera = camera_angles(self.generator, condition)
+            seen = images[rows]
+            parts.append(scalars_of(measure(extractors, seen), pairs, len(seen), camera))
+        values = np.concatenate(parts)
+        return {".".join(pair): values[:, k] for k, pair in enumerate(pairs)}
+
+    def landmarks(self, images: Images, count: int) -> NDArray[np.float64]:
+        """(N, count, 2) landmarks of the first extractor that gives so many.
+
+        Raises:
+            InputError: none does, or it finds no face in an image.
+        """
+        extractors = self._extractors()
+        done = measure(extractors, images)
+        for extractor in extractors:
+            for column, about in extractor.columns.items():
+                if about.shape == (count, 2):
+                    found = done[extractor.name]
+                    if not found.measured().all():
+                        status = found.status[int(np.flatnonzero(~found.measured())[0])]
+                        raise InputError(
+                            f"edit: {extractor.name} finds no landmarks in the image whose codes "
+                            f"are wanted ({status}); take another one, or --codes regressor."
+                        )
+                    return np.asarray(found.values[column], np.float64)
+        raise InputError(
+            f"edit: no extractor of the run gives {count} landmarks, which the control model was "
+            "fitted to; take --codes regressor."
+        )
+
+    def _extractors(self) -> list[Extractor]:
+        return make_extractors({each["load"]: each["options"] for each in self.manifest.extractors})
+
+    def _check_same(self, what: str, name: str, fingerprint: str) -> None:
+        here = self.generator.fingerprint()
+        if fingerprint != here:
+            raise InputError(
+                f"edit: {what} is of generator {name} ({fingerprint[:16]}), the one here is "
+                f"{self.generator.name} ({here[:16]}): another generator, other weights, or "
+                "another kind of device. Expected the same; --another-generator goes on."
+            )
+
+
+def open_studio(
+    run: str,
+    control: str | None = None,
+    catalog: str | None = None,
+    another_generator: bool = False,
+) -> Studio:
+    """Open a run's folder or URL, or a dataset's, and load the generator.
+
+    Args:
+        control: the control model's file; the run's own for None.
+        catalog: where directions are looked up; the run's own for None.
+
+    Raises:
+        InputError: there is no run, its generator cannot be made, or another one is made here.
+    """
+    url = absolute(run).rstrip("/")
+    manifest, url = _manifest(url)
+    about = manifest.generator
+    studio = Studio(
+        url,
+        manifest,
+        make_generator(about["load"], **about["options"]),
+        absolute(control) if control else f"{url}/{CONTROL}",
+        absolute(catalog) if catalog else f"{url}/catalog",
+        another_generator,
+    )
+    if not another_generator:
+        studio._check_same("the run's dataset", about["name"], about["fingerprint"])
+    return studio
+
+
+def _manifest(url: str) -> tuple[Manifest, str]:
+    """The manifest of a run's dataset, and the run's URL; a dataset's own URL will do."""
+    for place in (f"{url}/dataset", url):
+        store = Store(place)
+        if store.exists("manifest.json"):
+            return readable_manifest(store), url.removesuffix("/dataset")
+    state = "holds no dataset" if Store(url).exists() else "does not exist"
+    raise InputError(
+        f"edit: the run {url} {state}; expected the --out of a `lode mine` run, or its dataset."
+    )
