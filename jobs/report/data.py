@@ -9,6 +9,7 @@ from datetime import datetime
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jobs.report.shape_data import ShapeFacts
 from mining.evaluation.rescoring import Pair, Rescored
 from schemas.directions import DirectionCard
 
@@ -104,6 +105,7 @@ class ReportData:
     stages: tuple[Stage, ...] = ()
     packages: Mapping[str, str] = field(default_factory=dict)  # name -> version
     failures: Mapping[str, str] = field(default_factory=dict)  # what could not be mined -> why
+    shape: ShapeFacts | None = None  # where a method needed the control model
 
     def save(self, folder: str) -> None:
         """Store everything under a folder or fsspec URL; see `jobs.report.files.save`."""

@@ -71,16 +71,16 @@ def chart(curve: LossCurve, width: float = 460, height: float = 230) -> Chart | 
         loss, epoch = min(held)
         best = (round(x(epoch), 1), round(y(loss), 1))
         best_text = f"{number(loss)} at epoch {epoch}"
-    marks = _log_marks(low, high) if logarithmic else _marks(low, high)
+    chosen = log_marks(low, high) if logarithmic else marks(low, high)
     return Chart(
         width, height, left, right, top, bottom,
-        tuple(Tick(x(epoch), str(epoch)) for epoch in _epochs(epochs)),
-        tuple(Tick(round(y(at), 1), mark(at)) for at in marks),
+        tuple(Tick(x(epoch), str(epoch)) for epoch in epoch_marks(epochs)),
+        tuple(Tick(round(y(at), 1), mark(at)) for at in chosen),
         line(curve.train), line(curve.held_out), best, best_text,
     )  # fmt: skip
 
 
-def _marks(low: float, high: float, wanted: int = 4) -> list[float]:
+def marks(low: float, high: float, wanted: int = 4) -> list[float]:
     """Round numbers inside an interval, about `wanted` of them."""
     raw = (high - low) / wanted
     power = 10.0 ** math.floor(math.log10(raw))
@@ -89,21 +89,21 @@ def _marks(low: float, high: float, wanted: int = 4) -> list[float]:
     return [k * step for k in range(first, math.floor(high / step) + 1)]
 
 
-def _log_marks(low: float, high: float) -> list[float]:
+def log_marks(low: float, high: float) -> list[float]:
     """Round losses between 10^low and 10^high: decades if there are enough, else 1-2-5 steps."""
     for digits in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 7)):
-        marks = [
+        found = [
             digit * 10.0**power
             for power in range(math.floor(low), math.ceil(high) + 1)
             for digit in digits
             if low <= math.log10(digit * 10.0**power) <= high
         ]
-        if 3 <= len(marks) <= 7:
-            return marks
-    return _marks(10.0**low, 10.0**high)
+        if 3 <= len(found) <= 7:
+            return found
+    return marks(10.0**low, 10.0**high)
 
 
-def _epochs(epochs: int) -> list[int]:
+def epoch_marks(epochs: int) -> list[int]:
     """The first, the last and a few round epochs between them."""
     step = max(1, round(epochs / 5))
     for nice in (1, 2, 5, 10, 20, 25, 50, 100, 200, 500, 1000):

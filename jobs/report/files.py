@@ -3,6 +3,7 @@
 report.json      numbers and texts; written last, so a folder with it is complete
 vectors.parquet  the cards' vectors, one row a card
 strips.parquet   the pictures, one row a JPEG
+shape.parquet    sample images of the shape model, where there is one; see `shape_files`
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import pyarrow.parquet as pq
 from pydantic import TypeAdapter, ValidationError
 
 from jobs.report.data import DatasetFacts, LossCurve, Picture, ReportData, Stage, Strip
+from jobs.report.shape_files import SAMPLE_SCHEMA, read_shape, sample_rows, without_samples
 from schemas.directions import Artefact, Calibration, DirectionCard, Provenance, Response
 from schemas.errors import CorruptDataError, InputError
 from storage.files import Store
@@ -28,6 +30,7 @@ from storage.shards import read_parquet
 
 VERSION = 1
 NUMBERS, VECTORS, STRIPS = "report.json", "vectors.parquet", "strips.parquet"
+SHAPE = "shape.parquet"
 
 VECTOR_SCHEMA = pa.schema(
     [
@@ -51,7 +54,7 @@ STRIP_SCHEMA = pa.schema(
 
 
 def save(data: ReportData, folder: str) -> None:
-    """Write the three files under a folder or fsspec URL, over those of an earlier report.
+    """Write the files under a folder or fsspec URL, over those of an earlier report.
 
     Raises:
         StorageError: the folder cannot be written: disk full, no permission.
@@ -63,11 +66,16 @@ def save(data: ReportData, folder: str) -> None:
     document["cards"] = [_card_document(card) for card in data.cards]
     document["curves"] = _plain(data.curves)
     document["stages"] = _plain(data.stages)
+    document["shape"] = None if data.shape is None else _plain(without_samples(data.shape))
     text = json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False)
     store = Store(folder)
     store.remove(NUMBERS)  # no finished report while the others change
     store.replace(VECTORS, _parquet(_vectors(data), VECTOR_SCHEMA))
     store.replace(STRIPS, _parquet(_pictures(data), STRIP_SCHEMA))
+    if data.shape is None:
+        store.remove(SHAPE)
+    else:
+        store.replace(SHAPE, _parquet(sample_rows(data.shape), SAMPLE_SCHEMA))
     store.replace(NUMBERS, text.encode())
 
 
@@ -88,6 +96,7 @@ def load(folder: str) -> ReportData:
         document = json.loads(store.read(NUMBERS))
         vectors = _rows(store.read(VECTORS))
         pictures = _rows(store.read(STRIPS))
+        samples = _rows(store.read(SHAPE)) if document.get("shape") else []
     except (ValueError, pa.ArrowException) as error:
         raise CorruptDataError(f"report: {folder} cannot be read: {error}.") from error
     if document.get("version") != VERSION:
@@ -95,7 +104,10 @@ def load(folder: str) -> ReportData:
             f"report: {folder} has version {document.get('version')}; this code reads {VERSION}."
         )
     try:
-        return _report(document, vectors, pictures)
+        report = _report(document, vectors, pictures)
+        if not document.get("shape"):
+            return report
+        return dataclasses.replace(report, shape=read_shape(document["shape"], samples))
     except (ValidationError, KeyError, TypeError, ValueError) as error:
         raise CorruptDataError(f"report: {folder} is damaged: {error}.") from error
 
@@ -103,7 +115,7 @@ def load(folder: str) -> ReportData:
 def _report(
     document: Mapping[str, Any], vectors: list[dict[str, Any]], pictures: list[dict[str, Any]]
 ) -> ReportData:
-    """Put the three files together."""
+    """Put the three files together that every report has."""
     cards = tuple(_card(card, row) for card, row in zip(document["cards"], vectors, strict=True))
     return ReportData(
         title=document["title"],

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from jobs.report import figures, numbers, responses
 from jobs.report.data import ReportData, Strip
+from jobs.report.shape_page import shape_view
 from mining.evaluation.matrix import direction_names, rescoring_matrix, truth_leaderboard
 from schemas.directions import DirectionCard, Response
 
@@ -112,6 +113,7 @@ def view(data: ReportData) -> dict[str, Any]:
         "seconds": sum(stage.seconds for stage in data.stages),
         "slowest": max((stage.seconds for stage in data.stages), default=0.0),
         "settings": _pretty(data.settings),
+        "shape_view": shape_view(data),
     }
 
 
