@@ -8,7 +8,9 @@ from collections.abc import Callable, Sequence
 import typer
 
 from jobs.cli_catalog import catalog_app
+from jobs.cli_control import control_app
 from jobs.cli_dataset import dataset_app
+from jobs.cli_edit import edit_app
 from jobs.cli_generator import generator_app
 from schemas.errors import InputError, LodeError
 
@@ -27,6 +29,8 @@ app = typer.Typer(
 app.add_typer(catalog_app, name="catalog")
 app.add_typer(dataset_app, name="dataset")
 app.add_typer(generator_app, name="generator")
+app.add_typer(control_app, name="control")
+app.add_typer(edit_app, name="edit")
 
 
 @app.command(context_settings=PASS_ON)

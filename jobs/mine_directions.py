@@ -16,13 +16,14 @@ from typing import Any
 from jobs.cards import make_cards
 from jobs.cluster import ray_session
 from jobs.description import as_generator, described
+from jobs.editing_run import CONTROL
 from jobs.evaluation_stage import check_evaluator, evaluate, rescoring_config
 from jobs.generate_dataset import DEMO, dataset_url, make_shards, open_complete, prepare
 from jobs.mining_data import labels_of, read_data, read_styles
 from jobs.mining_stage import Mined, check_mining, mine
 from jobs.parents import open_whole
 from jobs.placement import check_placement, mining_needs
-from jobs.publish import make_report, publication_id
+from jobs.publish import make_report, publication_id, shape_of
 from jobs.report.data import Stage
 from mining.evaluation.matrix import rescoring_matrix, truth_leaderboard
 from schemas.config import load_settings
@@ -76,7 +77,7 @@ def run(settings: RunSettings) -> RunResult:
         dataset = open_complete(settings)
         data = read_data(dataset, settings.mining, styles)
         with _timed(stages, "mine", f"{len(data.latents):,} rows"):
-            mined = mine(data, settings.mining)
+            mined = mine(data, settings.mining, dataset)
         with _timed(stages, "evaluate", f"{len(mined.directions)} directions"):
             evaluated = evaluate(
                 manifest,
@@ -90,7 +91,9 @@ def run(settings: RunSettings) -> RunResult:
         cards = make_cards(settings, dataset, mined, evaluated)
         cards, duplicates = _publish(catalog, settings, dataset, cards)
     report = make_report(settings, dataset, mined, evaluated, cards, stages)
+    report = replace(report, shape=shape_of(mined, data, dataset, settings.mining.seed))
     report.save(f"{out}/results")
+    _write_control(mined, out)
     _write_agreement(dataset, f"{out}/results")
     report_url = write_report(out)
     return RunResult(
@@ -144,6 +147,16 @@ def _publish(
 def catalog_of(settings: RunSettings) -> str:
     """Where the run publishes."""
     return absolute(settings.catalog or f"{settings.out.rstrip('/')}/catalog")
+
+
+def _write_control(mined: Mined, out: str) -> None:
+    """The control model's file, which `lode edit` reads; none of an earlier run stays."""
+    from mining.methods.control_file import save_control
+
+    if mined.control is None:
+        Store(out).remove(CONTROL)
+    else:
+        save_control(mined.control, f"{out}/{CONTROL}")
 
 
 def _write_agreement(dataset: Dataset, folder: str) -> None:

@@ -12,7 +12,8 @@ from jobs.description import as_generator
 from mining.generators.base import Floats, StyleWeights
 from mining.generators.registry import make_generator
 from mining.labels import Label, make_labels, needed_columns, values_in, with_labels
-from mining.methods.registry import CONTROL_METHODS, SUPERVISED_METHODS, WEIGHT_METHODS
+from mining.methods.registry import SUPERVISED_METHODS, WEIGHT_METHODS
+from mining.methods.registry import needs_control as with_control
 from mining.stored import latent_column
 from schemas.errors import InputError
 from schemas.samples import Field, from_column
@@ -44,7 +45,7 @@ class MiningData:
 
 
 def mined_attributes(mining: MiningSettings) -> list[str]:
-    """The attributes that are mined: none where all methods are unsupervised."""
+    """The attributes that are mined: none where no method reads scores."""
     supervised = any(method in SUPERVISED_METHODS for method in mining.methods)
     return list(mining.attributes) if supervised else []
 
@@ -56,7 +57,7 @@ def labels_of(mining: MiningSettings) -> dict[str, Label]:
 
 def needs_control(mining: MiningSettings) -> bool:
     """Whether a chosen method needs the shape model and the regressor."""
-    return any(method in CONTROL_METHODS for method in mining.methods)
+    return any(with_control(method) for method in mining.methods)
 
 
 def read_data(dataset: Dataset, mining: MiningSettings, styles: Styles) -> MiningData:

@@ -1,6 +1,7 @@
 """Mining as Ray tasks: one control model, then one task per method and attribute.
 
-Unsupervised methods are one task each: they read latents or weights, and no attribute.
+Methods without scores are one task each: they read latents, weights or the control model, and no
+attribute.
 """
 
 from __future__ import annotations
@@ -14,24 +15,30 @@ from typing import Any
 import numpy as np
 
 from jobs.cluster import plain_errors
+from jobs.control_stage import control_configs, fit_on_ray, seeded, unmeasured
 from jobs.mining_data import MiningData, labels_of, mined_attributes, needs_control
 from jobs.progress import Progress
 from mining.labels import check_labels, with_labels
 from mining.methods.base import Direction
+from mining.methods.camera import component_names
 from mining.methods.registry import (
+    CODE_METHODS,
     CONFIGS,
     CONTROL_METHODS,
     LATENT_METHODS,
     METHODS,
     SCORE_METHODS,
+    SUPERVISED_METHODS,
     UNSUPERVISED_METHODS,
     WEIGHT_METHODS,
 )
+from mining.methods.registry import needs_control as with_control
 from mining.stored import latent_column
 from mining.threads import limit_threads
 from schemas.errors import InputError, RunError
-from schemas.registry import build, fitted_options, load, unknown
+from schemas.registry import build, load, unknown
 from schemas.settings import MiningSettings
+from storage.dataset import Dataset
 from storage.manifest import Manifest
 
 
@@ -43,6 +50,7 @@ class Mined:
     settings: Mapping[str, str]  # method -> JSON of all its settings
     control: Any | None  # ControlModel, where a method needed one
     failures: Mapping[str, str]  # "method attribute", or "method" alone -> why
+    curve: Any | None = None  # ComponentCurve, where there is a control model and rows enough
 
 
 def check_mining(mining: MiningSettings, manifest: Manifest) -> None:
@@ -65,6 +73,8 @@ def check_mining(mining: MiningSettings, manifest: Manifest) -> None:
         config = make_config(method, options, mining.seed)
         if method in UNSUPERVISED_METHODS:
             _check_unsupervised(method, config, manifest)
+        if method in CODE_METHODS:
+            _check_codes(config, mining)
     columns = {field.name: field for field in manifest.fields}
     if needs_control(mining):
         control_configs(mining)
@@ -105,34 +115,26 @@ def _check_unsupervised(method: str, config: Any, manifest: Manifest) -> None:
         )
 
 
+def _check_codes(config: Any, mining: MiningSettings) -> None:
+    """Refuse codes that the shape model will not have."""
+    shape, _ = control_configs(mining)
+    names = component_names(shape.components)
+    for code in config.codes:
+        if code not in names:
+            raise unknown("code", code, names)
+
+
 def make_config(name: str, options: Mapping[str, Any], seed: int) -> Any:
     """A method's frozen settings; the run's seed where it takes one and none is given."""
     fields = {field.name for field in dataclasses.fields(load("method", name, CONFIGS))}
-    return build("method", name, CONFIGS, _seeded(fields, options, seed))
+    return build("method", name, CONFIGS, seeded(fields, options, seed))
 
 
-def control_configs(mining: MiningSettings) -> tuple[Any, Any]:
-    """The settings of the shape model and of the regressor; `preset` names a set to start from."""
-    from mining.methods.nrsfm import NrsfmConfig
-    from mining.methods.regressor import PRESETS, RegressorConfig
-
-    shape = NrsfmConfig(**fitted_options("mining.nrsfm", NrsfmConfig, mining.nrsfm))
-    options = dict(mining.regressor)
-    preset = options.pop("preset", "default")
-    if preset not in PRESETS:
-        raise unknown("regressor preset", str(preset), PRESETS)
-    fields = {field.name for field in dataclasses.fields(RegressorConfig)}
-    seeded = _seeded(fields, options, mining.seed)
-    fitted = fitted_options("mining.regressor", RegressorConfig, seeded)
-    return shape, dataclasses.replace(PRESETS[preset], **fitted)
-
-
-def _seeded(fields: set[str], options: Mapping[str, Any], seed: int) -> Mapping[str, Any]:
-    return {"seed": seed, **options} if "seed" in fields else options
-
-
-def mine(data: MiningData, mining: MiningSettings) -> Mined:
+def mine(data: MiningData, mining: MiningSettings, dataset: Dataset) -> Mined:
     """Run every method, the supervised ones on every attribute, on the running Ray.
+
+    Args:
+        data: what was read of the dataset.
 
     A method that refuses its data fails alone and is listed; a bug stops the run.
 
@@ -147,17 +149,17 @@ def mine(data: MiningData, mining: MiningSettings) -> Mined:
     }
     stored = ray.put(data)
     run = ray.remote(num_cpus=1)(_mine_one)
-    control, control_ref, failures = None, None, {}
+    control, control_ref, curve, failures = None, None, None, {}
     if needs_control(mining):
-        control, control_ref, failures = _control(stored, mining)
+        control, control_ref, curve, failures = fit_on_ray(stored, mining, dataset)
     jobs = {
         run.remote(stored, method, attribute, config, control_ref): (method, attribute)
         for method, config in configs.items()
-        if method not in CONTROL_METHODS or control_ref is not None
-        for attribute in ([""] if method in UNSUPERVISED_METHODS else mining.attributes)
+        if not with_control(method) or control_ref is not None
+        for attribute in (mining.attributes if method in SUPERVISED_METHODS else [""])
     }
     wanted = {
-        job: 1 if attribute else configs[method].components
+        job: 1 if attribute else _directions(method, configs[method], control)
         for job, (method, attribute) in jobs.items()
     }
     found: dict[tuple[str, str], list[Direction]] = {}
@@ -178,35 +180,14 @@ def mine(data: MiningData, mining: MiningSettings) -> Mined:
         raise RunError(f"mining found no direction. {reasons}")
     ordered = tuple(made for key in jobs.values() for made in found.get(key, ()))
     settings = {method: settings_json(method, config, mining) for method, config in configs.items()}
-    return Mined(ordered, settings, control, failures)
+    return Mined(ordered, settings, control, failures, curve)
 
 
-def _control(stored: Any, mining: MiningSettings) -> tuple[Any, Any, dict[str, str]]:
-    """The control model, its reference for the tasks, and why there is none."""
-    import ray
-
-    nrsfm, regressor = control_configs(mining)
-    with Progress("control", 1, "models") as progress:
-        try:
-            with plain_errors("nrsfm and regressor"):
-                reference = ray.remote(num_cpus=1)(_fit_control).remote(stored, nrsfm, regressor)
-                control = ray.get(reference)
-        except InputError as error:
-            failed = [method for method in mining.methods if method in CONTROL_METHODS]
-            return None, None, {f"{' and '.join(failed)} (control model)": str(error)}
-        progress.advance(1)
-    return control, reference, {}
-
-
-def _fit_control(data: MiningData, nrsfm: Any, regressor: Any) -> Any:
-    from mining.methods.control import fit_control
-
-    limit_threads(1)
-    rows = np.isfinite(data.landmarks).all(axis=(1, 2))
-    if not rows.any():
-        raise _unmeasured("landmarks were", len(data.landmarks))
-    latents, landmarks = (np.asarray(x[rows], np.float64) for x in (data.latents, data.landmarks))
-    return fit_control(latents, landmarks, nrsfm, regressor)
+def _directions(method: str, config: Any, control: Any) -> int:
+    """How many directions a method without scores is going to find."""
+    if method in CODE_METHODS:
+        return len(config.codes or control.shape.names)
+    return config.components
 
 
 def _mine_one(
@@ -214,6 +195,9 @@ def _mine_one(
 ) -> list[Direction]:
     """What a method finds: one direction of the attribute, or all of its own without one."""
     limit_threads(1)
+    if method in CODE_METHODS:
+        found = load("method", method, CODE_METHODS)(control, data.latents, config)
+        return [_placed(direction, data) for direction in found]
     if method in LATENT_METHODS:
         return load("method", method, LATENT_METHODS)(data.w, config)
     if method in WEIGHT_METHODS:
@@ -221,33 +205,26 @@ def _mine_one(
     scores = data.scores[attribute]
     rows = np.isfinite(scores)
     if not rows.any():
-        raise _unmeasured(f"{attribute} was", len(scores))
+        raise unmeasured(f"{attribute} was", len(scores))
     pairs = (data.latents[rows].astype(np.float64), scores[rows])
     if method in SCORE_METHODS:
         direction = load("method", method, SCORE_METHODS)(*pairs, config)
     else:
         direction = load("method", method, CONTROL_METHODS)(control, *pairs, config)
-    found = dataclasses.replace(
-        direction,
-        attribute=attribute,
-        unit=data.fields[attribute].unit,
-        space=data.space,
-        vector=np.asarray(direction.vector, np.float64).reshape(data.shape),
-    )
-    return [found]
+    unit = data.fields[attribute].unit
+    return [_placed(dataclasses.replace(direction, attribute=attribute, unit=unit), data)]
 
 
-def _unmeasured(what: str, rows: int) -> InputError:
-    return InputError(
-        f"{what} measured on none of {rows:,} images; see the extractors' statuses. "
-        f"{' and '.join(UNSUPERVISED_METHODS)} need no measurements."
-    )
+def _placed(direction: Direction, data: MiningData) -> Direction:
+    """A direction of flat latents in the dataset's space."""
+    vector = np.asarray(direction.vector, np.float64).reshape(data.shape)
+    return dataclasses.replace(direction, space=data.space, vector=vector)
 
 
 def settings_json(method: str, config: Any, mining: MiningSettings) -> str:
     """JSON of everything that a method was told."""
     settings = {"method": dataclasses.asdict(config)}
-    if method in CONTROL_METHODS:
+    if with_control(method):
         shape, regressor = control_configs(mining)
         settings |= {"shape": dataclasses.asdict(shape), "regressor": dataclasses.asdict(regressor)}
     return json.dumps(settings, sort_keys=True)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from jobs.attributes import attribute_pairs
 from jobs.evaluation_stage import Evaluated
-from jobs.mining_data import labels_of
+from jobs.mining_data import MiningData, labels_of
 from jobs.mining_stage import Mined
 from jobs.report.data import (
     DatasetFacts,
@@ -20,6 +20,7 @@ from jobs.report.data import (
     strip_of,
     summarise,
 )
+from jobs.report.shape_data import ShapeFacts
 from jobs.versions import code_version, package_versions
 from mining.evaluation.scalars import Pair
 from mining.labels import Label, attribute_values, with_labels
@@ -110,6 +111,16 @@ def _strips(
     both = zip(cards, evaluated, strict=True)
     owns = ((card, item, card.own.attribute if card.own else card.attribute) for card, item in both)
     return tuple(strip_of(card, item.rescored, pairs.get(own)) for card, item, own in owns)
+
+
+def shape_of(mined: Mined, data: MiningData, dataset: Dataset, seed: int) -> ShapeFacts | None:
+    """What the report shows of the shape model; None where no method needed one."""
+    if mined.control is None:
+        return None
+    from jobs.report.shape_facts import shape_facts, thumbnails_of
+
+    pictures = thumbnails_of(dataset)
+    return shape_facts(mined.control, data.latents, data.landmarks, pictures, mined.curve, seed)
 
 
 def _curves(mined: Mined) -> tuple[LossCurve, ...]:

@@ -21,6 +21,7 @@ EXTRAS = {
     "onnx": ("onnxruntime", "onnx"),
     "clip": ("transformers",),
     "bfm": ("h5py",),
+    "video": ("imageio_ffmpeg",),
 }
 
 

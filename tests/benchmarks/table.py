@@ -33,6 +33,8 @@ BENCHMARKS = (
     "generators",
     "checkpoints",
     "shape_fit",
+    "factorisation",
+    "regressor",
     "extractors",
     "labels",
 )

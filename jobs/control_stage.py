@@ -1,0 +1,113 @@
+"""The control model of a run: the shape model over shards, then the regressor in one Ray task."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from jobs.cluster import plain_errors
+from jobs.factorising import factorise, landmark_parts
+from jobs.mining_data import MiningData
+from jobs.progress import Progress
+from mining.methods.registry import UNSUPERVISED_METHODS, needs_control
+from mining.threads import limit_threads
+from schemas.errors import InputError
+from schemas.registry import fitted_options, unknown
+from schemas.settings import MiningSettings
+from storage.dataset import Dataset
+
+
+def control_configs(mining: MiningSettings) -> tuple[Any, Any]:
+    """The settings of the shape model and of the regressor; `preset` names a set to start from."""
+    from mining.methods.nrsfm import NrsfmConfig
+    from mining.methods.regressor import PRESETS, RegressorConfig
+
+    shape = NrsfmConfig(**fitted_options("mining.nrsfm", NrsfmConfig, mining.nrsfm))
+    options = dict(mining.regressor)
+    preset = options.pop("preset", "default")
+    if preset not in PRESETS:
+        raise unknown("regressor preset", str(preset), PRESETS)
+    fields = {field.name for field in dataclasses.fields(RegressorConfig)}
+    given = seeded(fields, options, mining.seed)
+    fitted = fitted_options("mining.regressor", RegressorConfig, given)
+    return shape, dataclasses.replace(PRESETS[preset], **fitted)
+
+
+def fit_on_ray(
+    stored: Any, mining: MiningSettings, dataset: Dataset
+) -> tuple[Any, Any, Any, dict[str, str]]:
+    """The control model, its reference for tasks, the curve of its choice of K, or why not.
+
+    Args:
+        stored: reference to the `MiningData` of the dataset.
+    """
+    import ray
+
+    configs = control_configs(mining)
+    parts = landmark_parts(dataset, mining.landmarks)
+    about = dataset.manifest.generator
+    facts = {name: about[name] for name in ("fingerprint", "licence")}
+    facts["generator"] = about["name"]
+    with Progress("control", 1, "models") as progress:
+        try:
+            with plain_errors("nrsfm and regressor"):
+                curve = ray.remote(num_cpus=1)(_choice).remote(stored, mining.seed)
+                fit = ray.remote(num_cpus=1)(_fit)
+                reference = fit.remote(stored, parts, *configs, facts)
+                control = ray.get(reference)
+        except InputError as error:
+            failed = [method for method in mining.methods if needs_control(method)]
+            return None, None, None, {f"{' and '.join(failed)} (control model)": str(error)}
+        progress.advance(1)
+        with plain_errors("the choice of K"):
+            return control, reference, ray.get(curve), {}
+
+
+def _fit(data: MiningData, parts: Any, nrsfm: Any, regressor: Any, facts: Mapping[str, str]) -> Any:
+    from mining.methods.control import fit_control
+    from mining.methods.row_parts import usable_rows
+
+    limit_threads(1)
+    rows = usable_rows(data.landmarks)
+    if not rows.any():
+        raise unmeasured("landmarks were", len(data.landmarks))
+    found = factorise(parts, nrsfm)
+    return fit_control(
+        data.latents[rows],
+        data.landmarks[rows],
+        nrsfm,
+        regressor,
+        space=data.space,
+        latent_shape=data.shape,
+        shape=dataclasses.replace(found.model, codes=np.concatenate(list(found.codes))),
+        **facts,
+    )
+
+
+def _choice(data: MiningData, seed: int) -> Any:
+    """How residuals fall with K; None where there are too few rows to say."""
+    from mining.methods.choice import choose_components
+    from mining.methods.row_parts import usable_rows
+
+    limit_threads(1)
+    try:
+        landmarks = data.landmarks[usable_rows(data.landmarks)]
+        return choose_components(np.asarray(landmarks, np.float64), seed=seed)
+    except InputError:
+        return None
+
+
+def seeded(fields: set[str], options: Mapping[str, Any], seed: int) -> Mapping[str, Any]:
+    """The options, with the run's seed where the settings take one."""
+    return {"seed": seed, **options} if "seed" in fields else options
+
+
+def unmeasured(what: str, rows: int) -> InputError:
+    """The error for a dataset in which nothing was measured."""
+    return InputError(
+        f"{what} measured on none of {rows:,} images; see the extractors' statuses. "
+        f"{' and '.join(UNSUPERVISED_METHODS)} need no measurements."
+    )
