@@ -12,9 +12,11 @@ from schemas.errors import InputError
 
 if TYPE_CHECKING:
     from jobs.control_table_trials import TableSettings
+    from mining.evaluation.control_table_edits import EditConfig
 
 Output = Literal["table", "json"]
 WHO = "lode control table"
+STEPS = {"analytic": 8, "gradient": 100}  # of an edit, by method
 
 
 def table(
@@ -44,18 +46,22 @@ def table(
         float | None, typer.Option(help="Range of alpha_k in its training spreads instead.")
     ] = None,
     method: Annotated[str, typer.Option(help="analytic (14) or gradient (15).")] = "analytic",
-    steps: Annotated[int, typer.Option(min=1, help="Of an analytic edit.")] = 8,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Of an edit; 8 analytic, 100 gradient ones.")
+    ] = None,
     unasked: Annotated[
-        float,
-        typer.Option(min=0, max=1, help="Its weight of codes that are to stay; 0 frees them."),
+        float, typer.Option(min=0, max=1, help="Weight of codes that are to stay; 0 frees them.")
     ] = 1.0,
+    hold_identity: Annotated[
+        bool, typer.Option("--hold-identity", help="Learn the face descriptor; edits hold it.")
+    ] = False,
     landmarks: Annotated[str, typer.Option(help="The landmark column.")] = "dlib_landmarks",
     seed: Annotated[
-        int, typer.Option(min=0, max=2**32 - 1, help="Of codes, edits and intervals.")
+        int, typer.Option(min=0, max=2**32 - 1, help="Of fits, codes, edits and intervals.")
     ] = 0,
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="nrsfm.KEY or regressor.KEY of the fits."),
+        typer.Option("--set", metavar="KEY=VALUE", help="nrsfm.KEY, regressor.KEY, embedding.KEY."),
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes that edit and measure.")] = 2,
     gpus: Annotated[float, typer.Option(min=0, help="GPUs of each.")] = 0.0,
@@ -65,27 +71,30 @@ def table(
 
     Fits a shape model and a regressor for every space, edits fresh codes, renders and measures
     them, and prints the losses beside the paper's. It makes (2 + singles) images for each test
-    code and space, less what spaces share unedited: with 1,000 codes in z, w and both w+ 10,000,
-    which takes about 20 minutes on two cores of heads at 256 px, dlib's descriptor included.
+    code and space, less what spaces share unedited: with 1,000 codes in z, w and both w+ 10,000;
+    two busy cores made and measured 3 heads of 256 px a second, dlib's descriptor included.
     Writes table.json, table.md, table.csv and controls/*.safetensors; results do not depend on
     --workers.
     """
     from jobs.control_table import make_table
+    from mining.evaluation.control_table_edits import EditConfig
     from mining.evaluation.control_table_text import as_json, as_markdown
     from mining.methods.control_file import load_control
     from schemas.settings import EngineSettings, StageSettings
     from storage.files import Store, absolute
 
+    _check_method(method)
     given = {
         "codes": codes,
-        "steps": steps,
+        "steps": steps or STEPS[method],
         "unasked": unasked,
         "landmarks": landmarks,
         "seed": seed,
         "spaces": _spaces(spaces),
-        "method": _method(method),
+        "method": method,
     }
-    settings = _settings(given, angle, alpha, spreads, singles, set_ or [])
+    edits = EditConfig(angle, alpha, spreads, singles, seed)
+    settings = _settings(given, edits, hold_identity, set_ or [])
     stage = StageSettings.model_validate({"gpus": gpus})
     engine = EngineSettings.model_validate({"workers": workers, "generator": stage})
     target = Store(absolute(out))
@@ -112,35 +121,33 @@ def _spaces(text: str) -> tuple[str, ...]:
     return names
 
 
-def _method(name: str) -> str:
+def _check_method(name: str) -> None:
     from schemas.registry import unknown
 
-    known = ("analytic", "gradient")
-    if name not in known:
-        raise unknown("editing method", name, known)
-    return name
+    if name not in STEPS:
+        raise unknown("editing method", name, STEPS)
 
 
 def _settings(
-    given: dict[str, Any],
-    angle: float,
-    alpha: float,
-    spreads: float | None,
-    singles: int,
-    words: Sequence[str],
+    given: dict[str, Any], edits: EditConfig, hold_identity: bool, words: Sequence[str]
 ) -> TableSettings:
     """All settings, those of the fits as `lode mine` takes them under `mining`."""
-    from jobs.control_data import control_settings
+    from jobs.control_data import PARTS, control_settings
     from jobs.control_table_trials import TableSettings
-    from mining.evaluation.control_table_edits import EditConfig
 
-    parts: dict[str, dict[str, Any]] = {"nrsfm": {}, "regressor": {}}
+    parts: dict[str, dict[str, Any]] = {part: {} for part in PARTS}
     for word in words:
         part, key, value = _option(word, parts)
         parts[part][key] = value
-    fits = control_settings(given["spaces"][0], given["landmarks"], parts, seed=given["seed"])
-    edits = EditConfig(angle, alpha, spreads, singles, given["seed"])
-    return TableSettings(**given, edits=edits, nrsfm=fits.nrsfm, regressor=fits.regressor)
+    space, landmarks, seed = given["spaces"][0], given["landmarks"], given["seed"]
+    fits = control_settings(space, landmarks, parts, hold_identity, seed)
+    return TableSettings(
+        **given,
+        edits=edits,
+        nrsfm=fits.nrsfm,
+        regressor=fits.regressor,
+        embedding=fits.embedding,
+    )
 
 
 def _option(word: str, parts: dict[str, dict[str, Any]]) -> tuple[str, str, Any]:
@@ -151,6 +158,6 @@ def _option(word: str, parts: dict[str, dict[str, Any]]) -> tuple[str, str, Any]
     part, dot, key = name.strip().partition(".")
     if not sign or not dot or part not in parts or not key:
         raise InputError(
-            f"{WHO}: --set {word!r} came; expected nrsfm.KEY=VALUE or regressor.KEY=VALUE."
+            f"{WHO}: --set {word!r} came; expected {'.KEY=VALUE, '.join(parts)}.KEY=VALUE."
         )
     return part, key, parse_yaml(value.encode(), f"--set {name}")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from jobs.cli_edit_checks import check_from, check_one, ends_of, needed
 from schemas.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ Output = Literal["table", "json"]
 Method = Literal["analytic", "gradient"]
 Unit = Literal["norm", "sigma", "attribute"]
 Hold = Literal["identity"]
-Source = Literal["regressor", "landmarks"]
+Codes = Literal["regressor", "landmarks"]
 
 edit_app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
 
@@ -39,7 +40,7 @@ ControlOption = Annotated[
     str | None, typer.Option(metavar="FILE", help="A control model, in place of the run's own.")
 ]
 FramesOption = Annotated[
-    int | None, typer.Option(min=2, help="Images of a row, the unedited one among them.")
+    int | None, typer.Option(min=2, help="Images of a row; the first is unedited but of a sweep.")
 ]
 SizeOption = Annotated[int | None, typer.Option(min=8, help="Pixels of an image.")]
 MethodOption = Annotated[
@@ -68,7 +69,7 @@ def edit(
     q: Annotated[
         str | None,
         typer.Option(
-            "--q", metavar="CHANGES", help="Codes: 'yaw=20, pitch+=5, alpha_3=2s'; see above."
+            "--q", metavar="CHANGES", help="Codes: 'yaw=20, pitch+=5, alpha_3=-2..2s'; see above."
         ),
     ] = None,
     direction: Annotated[
@@ -105,7 +106,8 @@ def edit(
 
     --q: codes are pitch, yaw and roll in degrees, t_x and t_y in fractions of the image, alpha_0,
     alpha_1 ... and k11, k12, k22. = says what a code becomes, += and -= change it; a value such
-    as 2s counts the code's spreads, from its mean after =.
+    as 2s counts the code's spreads, from its mean after =. A range such as yaw=-20..20 is a sweep:
+    the frames go from the one to the other.
     """
     if context.invoked_subcommand is not None:
         return
@@ -117,10 +119,10 @@ def edit(
         came = "both --q and --direction" if q is not None else "neither --q nor --direction"
         raise InputError(f"lode edit: {came} came; expected one of them. See `lode edit --help`.")
     request = None if q is None else parse_request(q)
-    ends = _ends(to, direction, unit, method, hold)
+    ends = ends_of(to, direction, unit, method, hold)
     target = _target(out, force)
-    _check_one(seed, latent)
-    studio = open_studio(_needed("--run RUN", run), control, catalog, another_generator)
+    check_one(seed, latent)
+    studio = open_studio(needed("--run RUN", run), control, catalog, another_generator)
     look = _look(studio, target, frames, size, method, hold)
     given = _given(studio, seed, latent)
     if request is not None:
@@ -137,6 +139,10 @@ def transfer(
     from_: Annotated[
         int | None, typer.Option("--from", metavar="SEED", help="Whose attributes are copied.")
     ] = None,
+    from_image: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="A photo, .jpg or .png, whose attributes are copied."),
+    ] = None,
     to: Annotated[
         list[int] | None, typer.Option(metavar="SEED", help="Who gets them; may be repeated.")
     ] = None,
@@ -144,9 +150,13 @@ def transfer(
         str, typer.Option(metavar="A,B", help="Of pose, shape, place and camera.")
     ] = "pose,shape",
     codes: Annotated[
-        Source,
-        typer.Option(help="The copied codes: of the latent, or fitted to its image's landmarks."),
-    ] = "regressor",
+        Codes | None,
+        typer.Option(
+            help="The copied codes: of the latent, or fitted to its image's landmarks, as a "
+            "photo's always are.",
+            show_default="regressor",
+        ),
+    ] = None,
     out: OutOption = None,
     frames: FramesOption = None,
     size: SizeOption = None,
@@ -161,57 +171,29 @@ def transfer(
     """Give images the pose, the shape, the place or the camera of another one, the last column."""
     from jobs.editing import transfer_codes
     from jobs.editing_run import open_studio
+    from jobs.editing_sources import source_of_latent, source_of_photo
     from mining.editing.transfer import asked_of
 
     named = [part.strip() for part in parts.split(",") if part.strip()]
     asked_of(named, 8)
-    if from_ is None or not to:
-        missing = "--from SEED" if from_ is None else "--to SEED"
-        raise InputError(f"lode edit transfer: no {missing} came; expected both of them.")
+    check_from(from_, from_image, to, codes)
     target = _target(out, force)
-    studio = open_studio(_needed("--run RUN", run), control, None, another_generator)
-    look = _look(studio, target, frames, size, method, hold)
-    source, given = _given(studio, [from_], None), _given(studio, to, None)
-    edited = transfer_codes(studio, given, source, named, look, codes == "landmarks")
+    studio = open_studio(needed("--run RUN", run), control, None, another_generator)
+    look, model = _look(studio, target, frames, size, method, hold), studio.control()
+    given = _given(studio, to, None)
+    if from_image is not None:
+        source = source_of_photo(studio, model, from_image, look.size)
+    else:
+        other = _given(studio, [from_ or 0], None)
+        source = source_of_latent(studio, model, other, look.size, codes == "landmarks")
+    edited = transfer_codes(studio, model, given, source, named, look)
     _finish(studio, given, edited, target, measure, output)
-
-
-def _needed(option: str, value: str | None) -> str:
-    if not value:
-        raise InputError(f"lode edit: no {option} came; see `lode edit --help`.")
-    return value
-
-
-def _check_one(seeds: Sequence[int] | None, latent: str | None) -> None:
-    if bool(seeds) == (latent is not None):
-        came = "both --seed and --latent" if seeds else "neither --seed nor --latent"
-        raise InputError(f"lode edit: {came} came; expected one of them.")
-
-
-def _ends(
-    to: str | None, direction: str | None, unit: str | None, method: str, hold: str | None
-) -> tuple[float, float]:
-    """The first and the last step along a direction; what belongs to the other way is refused."""
-    if direction is None:
-        if to is not None or unit is not None:
-            raise InputError("lode edit: --to and --unit belong to --direction; with --q, say it.")
-        return 0.0, 0.0
-    if method != "analytic" or hold is not None:
-        raise InputError("lode edit: --method and --hold belong to --q, not to --direction.")
-    words = ("2" if to is None else to).split(",")
-    try:
-        numbers = [float(word) for word in words]
-    except ValueError:
-        numbers = []
-    if len(numbers) not in (1, 2):
-        raise InputError(f'lode edit: --to {to!r} came; expected such as "2" or "-2,2".')
-    return (0.0, numbers[0]) if len(numbers) == 1 else (numbers[0], numbers[1])
 
 
 def _target(out: str | None, force: bool) -> Target:
     from jobs.editing_output import target_of
 
-    return target_of(_needed("--out FILE", out), force)
+    return target_of(needed("--out FILE", out), force)
 
 
 def _look(
@@ -249,6 +231,7 @@ def _finish(
     """Write the files and print what they are."""
     from jobs.editing_images import measure_ends
     from jobs.editing_output import write
+    from jobs.editing_words import measured_line, row_line
 
     rows = [dict(row) for row in edited.rows]
     if measure:
@@ -274,23 +257,8 @@ def _finish(
     for name in ("out", "record"):
         typer.echo(f"{name:<9} {said[name]}")
     for title, row in zip(edited.titles, rows, strict=True):
-        typer.echo(_line(title, row))
-        for name, (first, last) in row.get("measured", {}).items():
-            typer.echo(f"  measured {name:<24} {_number(first)} -> {_number(last)}")
+        typer.echo(row_line(title, row))
+        for name, ends in row.get("measured", {}).items():
+            typer.echo(measured_line(name, *ends))
     for note in edited.notes:
         typer.echo(f"note: {note}")
-
-
-def _line(title: str, row: dict[str, Any]) -> str:
-    """A row's title, and which of the other codes moved most by the way."""
-    moved = row.get("moved_spreads", {})
-    others = {name: by for name, by in moved.items() if name not in row["asked"]}
-    if not others:
-        return title
-    most = sorted(others, key=lambda name: abs(others[name]), reverse=True)[:2]
-    told = ", ".join(f"{name} {others[name]:+.2f}" for name in most)
-    return f"{title}; of the rest most, in spreads: {told}"
-
-
-def _number(value: float | None) -> str:
-    return "none" if value is None else f"{value:.3f}"

@@ -75,6 +75,9 @@ def _fit(data: MiningData, parts: Any, nrsfm: Any, regressor: Any, facts: Mappin
     if not rows.any():
         raise unmeasured("landmarks were", len(data.landmarks))
     found = factorise(parts, nrsfm)
+    codes = np.concatenate(list(found.codes))
+    known = np.isfinite(codes).all(axis=1)  # not so where a robust fit leaves too little of a row
+    rows[rows] = known
     return fit_control(
         data.latents[rows],
         data.landmarks[rows],
@@ -82,20 +85,23 @@ def _fit(data: MiningData, parts: Any, nrsfm: Any, regressor: Any, facts: Mappin
         regressor,
         space=data.space,
         latent_shape=data.shape,
-        shape=dataclasses.replace(found.model, codes=np.concatenate(list(found.codes))),
+        shape=dataclasses.replace(found.model, codes=codes[known]),
         **facts,
     )
 
 
 def _choice(data: MiningData, seed: int) -> Any:
     """How residuals fall with K; None where there are too few rows to say."""
-    from mining.methods.choice import choose_components
+    from mining.methods.choice import ChoiceConfig, choose_components
     from mining.methods.row_parts import usable_rows
 
     limit_threads(1)
+    config, rows = ChoiceConfig(), np.flatnonzero(usable_rows(data.landmarks))
+    if len(rows) > config.rows:  # drawn here, so that no copy of all landmarks is made
+        rows = np.random.default_rng(seed).choice(rows, config.rows, replace=False)
     try:
-        landmarks = data.landmarks[usable_rows(data.landmarks)]
-        return choose_components(np.asarray(landmarks, np.float64), seed=seed)
+        landmarks = np.asarray(data.landmarks[rows], np.float64)
+        return choose_components(landmarks, config=config, seed=seed)
     except InputError:
         return None
 

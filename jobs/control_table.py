@@ -6,9 +6,11 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 from jobs.cluster import plain_errors, ray_session
+from jobs.control_data import check_dataset
 from jobs.control_table_tasks import Space, fit_shape, fit_space
 from jobs.control_table_trials import TableSettings, measured_rows
 from jobs.progress import Progress
@@ -76,7 +78,11 @@ def make_table(
         )
     sources = plan([Dataset(absolute(url)) for url in datasets], settings)
     given = _earlier(sources, fitted) | _named(sources, controls)
-    _check_controls(sources, given, settings.landmarks)
+    _check_controls(sources, given, settings)
+    for source in sources:  # before the minutes that a fit takes
+        for space, label in source.rows:
+            if label not in given:
+                check_dataset(source.dataset, settings.of_space(space))
     target.check_writable()
     with ray_session(engine):
         used = _fitted(sources, settings, given)
@@ -172,21 +178,33 @@ def _earlier(sources: Sequence[Source], folder: str | None) -> dict[str, Control
 
 
 def _check_controls(
-    sources: Sequence[Source], controls: Mapping[str, ControlModel], landmarks: str
+    sources: Sequence[Source], controls: Mapping[str, ControlModel], settings: TableSettings
 ) -> None:
-    """Refuse control models of another generator, or of other landmarks."""
+    """Refuse models of another generator or other landmarks, or without what edits hold."""
     about = sources[0].manifest.generator
-    points = sources[0].dataset.field(landmarks).shape[0]
+    points = sources[0].dataset.field(settings.landmarks).shape[0]
     for label, control in controls.items():
+        who = f"table: the control model of {label}"
         if control.fingerprint and control.fingerprint != about["fingerprint"]:
             raise InputError(
-                f"table: the control model of {label} is of another generator "
-                f"({control.generator}) than the datasets ({about['name']})."
+                f"{who} is of another generator ({control.generator}) than the datasets "
+                f"({about['name']})."
+            )
+        wide = {"w": (about["w_dim"],), "w+": (about["num_ws"], about["w_dim"])}
+        if control.space in wide and len(control.regressor.centre) != prod(wide[control.space]):
+            raise InputError(
+                f"{who} is of latents of {len(control.regressor.centre)} numbers; expected "
+                f"{prod(wide[control.space])}, as {about['name']} has."
             )
         if control.shape.mean_shape.shape[1] != points:
             raise InputError(
-                f"table: the control model of {label} is of {control.shape.mean_shape.shape[1]} "
-                f"landmarks, {landmarks} has {points}; name its column with --landmarks."
+                f"{who} is of {control.shape.mean_shape.shape[1]} landmarks, {settings.landmarks} "
+                f"has {points}; name its column with --landmarks."
+            )
+        if settings.embedding is not None and control.embedding is None:
+            raise InputError(
+                f"{who} has no embedding for --hold-identity; make it with `lode control fit "
+                "--embedding`, or have it fitted here."
             )
 
 
@@ -255,9 +273,7 @@ def _facts(
         f"K = {c.shape.components}, residual {c.shape.relative_residual:.4f}"
         for c in fitted.values()
     }
-    steps = ""
-    if settings.method == "analytic":
-        steps = f", {settings.steps} steps, codes that are to stay weigh {settings.unasked:g}"
+    held = settings.embedding is not None
     return {
         "generator": f"{manifest.generator['name']} {manifest.generator['fingerprint'][:12]}",
         "datasets": ", ".join(s.dataset.dataset_id for s in sources),
@@ -265,7 +281,8 @@ def _facts(
         "landmarks": settings.landmarks,
         "test codes": f"{settings.codes:,} drawn afresh, seed {settings.seed}",
         "edits": str(settings.edits),
-        "editing": f"{settings.method}{steps}",
+        "editing": f"{settings.method}, {settings.steps} steps, codes that are to stay weigh "
+        f"{settings.unasked:g}, identity {'held by an embedding' if held else 'not held'}",
         "shape model": "; ".join(sorted(shapes)),
         "identity": identity,
     }

@@ -21,6 +21,7 @@ from mining.extractors.registry import make_extractors
 from mining.generators.registry import make_generator
 from mining.latents import Latents, shard_latents
 from mining.methods.control import ControlModel, code_ranges
+from mining.methods.embedding import train_embedding
 from mining.methods.nrsfm import fit_nrsfm
 from mining.methods.regressor import train_regressor
 from mining.methods.shape_model import ShapeModel
@@ -57,8 +58,9 @@ class Work:
     latents: Latents
     spaces: tuple[Space, ...]
     method: Method
-    steps: int  # of an analytic edit
-    unasked: float  # weight of the codes that an analytic edit is to leave; 1: as those it changes
+    steps: int  # of an edit
+    unasked: float  # weight of the codes that an edit is to leave; 1: as those it changes
+    hold_identity: bool = False  # by the control models' embeddings
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,11 @@ def fit_space(url: str, settings: ControlSettings, shape: ShapeModel, own: bool)
     about, rows = Dataset(url).manifest.generator, _rows(url, settings)
     landmarks = rows.landmarks.astype(np.float64)
     codes = shape.codes if own else shape.fit(landmarks)
+    embedding = None
+    if settings.embedding is not None and rows.descriptors is not None:
+        known = np.isfinite(rows.descriptors).all(axis=1)
+        latents, faces = (a[known].astype(np.float64) for a in (rows.latents, rows.descriptors))
+        embedding = train_embedding(latents, faces, settings.embedding)
     return ControlModel(
         shape,
         train_regressor(rows.latents, codes, shape, landmarks, settings.regressor),
@@ -105,6 +112,7 @@ def fit_space(url: str, settings: ControlSettings, shape: ShapeModel, own: bool)
         fingerprint=about["fingerprint"],
         licence=about["licence"],
         ranges=code_ranges(codes),
+        embedding=embedding,
     )
 
 
@@ -212,7 +220,7 @@ class Prober:
 def edit_latents(
     control: ControlModel, start: Array, target: Array, asked: NDArray[np.bool_], work: Work
 ) -> tuple[Array, Array]:
-    """Equation (14) in several steps, or (15) with the embedding held at the paper's weight.
+    """Every edit by the method that is tried, with the codes that are to stay at their weight.
 
     Args:
         start: (m, D). target: (m, Q), q_edit. asked: (m, Q), which codes the edit changes.
@@ -220,24 +228,31 @@ def edit_latents(
     Returns:
         The edited latents (m, D), and phi of them (m, Q).
     """
-    if work.method == "gradient":
-        from mining.editing.gradient import IDENTITY_WEIGHT, edit_by_gradient
-        from mining.editing.terms import EmbeddingTerm
-
-        held = control.embedding
-        terms = [] if held is None else [EmbeddingTerm(held, weight=IDENTITY_WEIGHT)]
-        done: CodeEdit = edit_by_gradient(control, start, target, terms=terms)
-        return done.latents, done.codes[-1]
     edited, reached = np.empty_like(start), np.empty_like(target)
-    # edits that change the same codes go together, as weights are those of codes
-    for mask in np.unique(asked, axis=0):
-        some = (asked == mask).all(axis=1)
-        weights = asked_weights(mask, work.unasked)
-        done = edit_to_codes(
-            control.regressor, start[some], target[some], work.steps, weights=weights
-        )
+    wanted = asked_weights(asked, work.unasked)
+    # rows of the same weights go together, as weights are those of codes
+    for weights in np.unique(wanted, axis=0):
+        some = (wanted == weights).all(axis=1)
+        done = _edit(control, start[some], target[some], weights, work)
         edited[some], reached[some] = done.latents, done.codes[-1]
     return edited, reached
+
+
+def _edit(
+    control: ControlModel, start: Array, target: Array, weights: Array, work: Work
+) -> CodeEdit:
+    """Equation (14) in several steps, or (15); both hold the embedding where asked."""
+    held = control.embedding if work.hold_identity else None
+    if work.method == "analytic":
+        return edit_to_codes(
+            control.regressor, start, target, work.steps, weights=weights, hold=held
+        )
+    from mining.editing.gradient import GradientConfig, edit_by_gradient
+    from mining.editing.terms import EmbeddingTerm
+
+    config = GradientConfig(steps=work.steps, every=work.steps)  # of the way only its end is kept
+    terms = [] if held is None else [EmbeddingTerm(held)]  # at the paper's weight
+    return edit_by_gradient(control, start, target, config, terms, weights)
 
 
 def identity_of(extractors: Sequence[Extractor]) -> tuple[tuple[str, str], Distance | None]:

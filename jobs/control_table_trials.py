@@ -14,6 +14,7 @@ from jobs.control_table_tasks import IDENTITY, Edited, Method, Prober, Seen, Spa
 from jobs.progress import Progress
 from mining.evaluation.control_table import Row, Trial, control_losses, summarise
 from mining.evaluation.control_table_edits import EditConfig
+from mining.methods.embedding import EmbeddingConfig
 from mining.methods.nrsfm import NrsfmConfig
 from mining.methods.regressor import PRESETS, RegressorConfig
 from schemas.errors import RunError
@@ -32,8 +33,11 @@ class TableSettings:
     seed: int = 0  # of the test codes, the edits and the bootstrap
     landmarks: str = "dlib_landmarks"
     method: Method = "analytic"
-    steps: int = 8  # of an analytic edit
+    steps: int = 8  # of an edit
     unasked: float = 1.0  # its weight of the codes that are to stay; 1: as of those that change
+    embedding: EmbeddingConfig | None = (
+        None  # edits hold identity by one of these; None: they don't
+    )
     resamples: int = 1000  # behind the intervals
     edits: EditConfig = field(default_factory=EditConfig)
     nrsfm: NrsfmConfig = field(default_factory=NrsfmConfig)
@@ -41,7 +45,7 @@ class TableSettings:
 
     def of_space(self, space: str) -> ControlSettings:
         """How one space is fitted."""
-        return ControlSettings(space, self.landmarks, self.nrsfm, self.regressor)
+        return ControlSettings(space, self.landmarks, self.nrsfm, self.regressor, self.embedding)
 
 
 def measured_rows(
@@ -97,7 +101,8 @@ def _tried(
     try:
         with plain_errors("control table"):
             latents: Any = ray.get(probers[0].draw.remote(settings.codes, settings.seed))
-            work = Work(latents, spaces, settings.method, settings.steps, settings.unasked)
+            held = settings.embedding is not None
+            work = Work(latents, spaces, settings.method, settings.steps, settings.unasked, held)
             done = _all_parts(probers, parts, work, progress)
             distance = ray.get(probers[0].distance.remote())
     finally:

@@ -15,10 +15,11 @@ from jobs.editing_images import (
     Look,
     check_pixels,
     images_along,
-    images_of_latents,
 )
 from jobs.editing_latents import Given
 from jobs.editing_run import Studio
+from jobs.editing_sources import Source
+from jobs.editing_walk import sweep, unasked_weight, walk_to
 from jobs.editing_words import (
     change_text,
     code_record,
@@ -27,7 +28,7 @@ from jobs.editing_words import (
     step_text,
     values_text,
 )
-from mining.editing.analytic import UNASKED, CodeEdit, asked_weights, edit_to_codes
+from mining.editing.analytic import CodeEdit, asked_weights
 from mining.editing.apply import Unit, apply_card, steps_of_norm
 from mining.editing.request import Request
 from mining.editing.transfer import asked_of, transfer_weights, transferred
@@ -38,12 +39,9 @@ from schemas.errors import InputError
 
 Array = NDArray[np.float64]
 
-STEPS = 8  # of an analytic edit, at least
-GRADIENT_UNASKED = 0.01  # weight of codes not asked for: they are paid for by those that are
-
 
 def edit_codes(studio: Studio, given: Given, request: Request, look: Look) -> Edited:
-    """Move latents until the regressor reads what is asked for.
+    """Move latents until the regressor reads what is asked for, or through a range of it.
 
     Raises:
         InputError: a code is unknown or out of its range, or the latents do not fit the control
@@ -56,8 +54,12 @@ def edit_codes(studio: Studio, given: Given, request: Request, look: Look) -> Ed
     mean, spread = control.regressor.mean, control.regressor.spread
     target, asked = request.target(now, control.shape.names, mean, spread)
     check_pixels(len(given), look)
-    edit = _walk(control, start, target, asked_weights(asked, _unasked(look)), look)
-    names = control.shape.names
+    weights, names = asked_weights(asked, unasked_weight(look)), control.shape.names
+    if request.sweeps:
+        first, _ = request.begin.target(now, names, mean, spread)
+        edit = sweep(control, start, (first, target), weights, look)
+    else:
+        edit = walk_to(control, start, target, weights, look)
     codes = [names.index(code) for code in request.codes]
     captions = [
         [values_text(names, codes, q) for q in edit.codes[:, row]] for row in range(len(given))
@@ -72,57 +74,44 @@ def edit_codes(studio: Studio, given: Given, request: Request, look: Look) -> Ed
 
 def transfer_codes(
     studio: Studio,
+    control: ControlModel,
     to: Given,
-    source: Given,
+    source: Source,
     parts: Sequence[str],
     look: Look,
-    measured: bool = False,
 ) -> Edited:
-    """Give latents the pose, the shape ... of another one; its image is the last column.
+    """Give latents the pose, the shape ... of a source; its picture is the last column.
 
     Args:
-        source: one latent.
-        measured: the source's codes are fitted to the landmarks that the run's extractors find in
-            its image, equation (11), in place of being read off its latent.
+        control: the studio's.
 
     Raises:
-        InputError: a part is unknown, the latents do not fit the control model, or no face is
-            found in the source's image.
+        InputError: a part is unknown, or the latents do not fit the control model.
     """
-    control = studio.control()
     asked = asked_of(parts, len(control.regressor.mean))
-    start, other = (
-        one.of_space(studio.generator, control.space).astype(np.float64) for one in (to, source)
-    )
+    start = to.of_space(studio.generator, control.space).astype(np.float64)
     check_pixels(len(to), replace(look, frames=look.frames + 1))
-    seen = images_of_latents(studio, control.space, other, source, studio.seen_size)
-    q_from = (
-        control.shape.fit(studio.landmarks(seen, control.shape.mean_shape.shape[1]))
-        if measured
-        else control.regressor.predict(other)
-    )
-    target = transferred(control.regressor.predict(start), q_from, parts)
-    weights = transfer_weights(parts, len(asked), _unasked(look))
-    edit = _walk(control, start, target, weights, look)
+    target = transferred(control.regressor.predict(start), source.codes, parts)
+    weights = transfer_weights(parts, len(asked), unasked_weight(look))
+    edit = walk_to(control, start, target, weights, look)
     shares = [_closed(edit, asked_of([part], len(asked)), control.regressor) for part in parts]
     captions = [
         ["\n".join(f"{part} {s[at, row]:.0%}" for part, s in zip(parts, shares, strict=True))
          for at in range(len(edit.codes))]
         for row in range(len(to))
     ]  # fmt: skip
-    titles = [f"{label}: {', '.join(parts)} of {source.labels[0]}" for label in to.labels]
+    titles = [f"{label}: {', '.join(parts)} of {source.label}" for label in to.labels]
     about = {
         "parts": list(parts),
-        "from": source.labels[0],
-        "codes_from": "landmarks" if measured else "regressor",
-        "from_codes": code_record(control.shape.names, q_from[0]),
+        "from": source.label,
+        "codes_from": source.codes_from,
+        "from_codes": code_record(control.shape.names, source.codes[0]),
         **_about(control, look),
     }
     made = _shown(studio, to, control, edit, asked, look, captions, titles, about, ())
-    last = images_of_latents(studio, control.space, other, source, look.size)
-    images = np.concatenate([made.images, np.repeat(last[None], len(to), axis=0)], axis=1)
-    told = tuple((*row, source.labels[0]) for row in made.captions)
-    return replace(made, images=images, captions=told)
+    last = np.repeat(source.picture[None], len(to), axis=0)
+    told = tuple((*row, source.label) for row in made.captions)
+    return replace(made, images=np.concatenate([made.images, last], axis=1), captions=told)
 
 
 def edit_along(
@@ -176,53 +165,6 @@ def edit_along(
         "w+",
         tuple(dict.fromkeys(str(warning.message) for warning in said)),
     )
-
-
-def _walk(
-    control: ControlModel, start: Array, target: Array, weights: Array, look: Look
-) -> CodeEdit:
-    """An edit of which exactly `look.frames` points are kept, evenly spread over its way."""
-    steps = (look.frames - 1) * -(-STEPS // (look.frames - 1))
-    embedding = control.embedding
-    if look.hold_identity and embedding is None:
-        raise InputError(
-            "edit: --hold identity came, and the control model holds no embedding. Expected a run "
-            "with face descriptors, or a control model that was fitted with an embedding."
-        )
-    held = embedding if look.hold_identity else None
-    if look.method == "gradient":
-        from mining.editing.gradient import edit_by_gradient
-        from mining.editing.terms import EmbeddingTerm
-
-        terms = [] if held is None else [EmbeddingTerm(held)]
-        done = edit_by_gradient(control, start, target, terms=terms, weights=weights)
-        walk = evenly(done.trajectory, look.frames)
-        codes = np.stack([control.regressor.predict(rows) for rows in walk])
-        return CodeEdit(walk, codes, done.target)
-    edit = edit_to_codes(control.regressor, start, target, steps, weights=weights, hold=held)
-    every = steps // (look.frames - 1)
-    return CodeEdit(edit.trajectory[::every], edit.codes[::every], edit.target)
-
-
-def evenly(walk: Array, count: int) -> Array:
-    """(S + 1, N, D) -> (count, N, D): points at equal distances along each row's way.
-
-    Descent takes most of the way in its first steps.
-    """
-    lengths = np.linalg.norm(np.diff(walk, axis=0), axis=2)
-    passed = np.concatenate([np.zeros((1, walk.shape[1])), lengths.cumsum(axis=0)])
-    found = np.empty((count, *walk.shape[1:]))
-    for row, along in enumerate(passed.T):
-        places = np.interp(np.linspace(0, along[-1], count), along, np.arange(len(walk)))
-        before = np.minimum(places.astype(int), len(walk) - 2)
-        share = (places - before)[:, None]
-        found[:, row] = (1 - share) * walk[before, row] + share * walk[before + 1, row]
-    return found
-
-
-def _unasked(look: Look) -> float:
-    """The weight of codes that nobody asked for."""
-    return GRADIENT_UNASKED if look.method == "gradient" else UNASKED
 
 
 def _shown(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +66,23 @@ def far_notes(
 def code_record(names: Sequence[str], q: Array) -> dict[str, float]:
     """Codes by name as they are shown: angles in degrees."""
     return {name: round(shown(name, value), 6) for name, value in zip(names, q, strict=True)}
+
+
+def row_line(title: str, row: Mapping[str, Any]) -> str:
+    """A row's title, and which of the other codes moved most by the way."""
+    moved = row.get("moved_spreads", {})
+    others = {name: by for name, by in moved.items() if name not in row["asked"]}
+    if not others:
+        return title
+    most = sorted(others, key=lambda name: abs(others[name]), reverse=True)[:2]
+    told = ", ".join(f"{name} {others[name]:+.2f}" for name in most)
+    return f"{title}; of the rest most, in spreads: {told}"
+
+
+def measured_line(name: str, first: float | None, last: float | None) -> str:
+    """What was measured at both ends of a row; "none" where nothing was found."""
+    ends = ("none" if value is None else f"{value:.3f}" for value in (first, last))
+    return f"  measured {name:<24} {' -> '.join(ends)}"
 
 
 def finite(value: float) -> float | None:

@@ -6,6 +6,7 @@ read from the shards, twice, and are never held together.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,9 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from jobs.cluster import plain_errors
 from mining.methods.fit_parts import PartsFit, fit_parts
 from mining.methods.nrsfm import NrsfmConfig
-from mining.methods.parts import Step
+from mining.methods.parts import Step, total
 from mining.threads import limit_threads
 from schemas.samples import from_column
 from storage.dataset import Dataset
@@ -23,6 +25,7 @@ from storage.files import Store
 from storage.shards import Receipt, read_shard
 
 ROWS = 4096  # of a part, at least: small shards go together, as a task has its cost
+AHEAD = 2  # tasks for each processor, whose answers may wait to be added
 
 
 @dataclass(frozen=True)
@@ -69,15 +72,29 @@ class RayParts:
         run = ray.remote(num_cpus=1, num_returns=2)(_run)
         given = ray.put(arguments)
         made: list[Any] = [run.remote(step, part, given) for part in self._parts]
-        return RayParts([part for part, _ in made]), ray.get([said for _, said in made])
+        with plain_errors("nrsfm"):
+            said = ray.get([said for _, said in made])
+        return RayParts([part for part, _ in made]), said
 
-    def ask(self, question: Callable[..., Any], *arguments: Any) -> list[Any]:
+    def sum(self, question: Callable[..., Any], *arguments: Any) -> Any:
         """As `mining.methods.parts.Parts`."""
+        with plain_errors("nrsfm"):
+            return total(self._answers(question, *arguments))
+
+    def _answers(self, question: Callable[..., Any], *arguments: Any) -> Iterator[Any]:
+        """In the order of the parts; few more tasks than there are processors are on their way."""
         import ray
 
         run = ray.remote(num_cpus=1)(_run)
         given = ray.put(arguments)
-        return ray.get([run.remote(question, part, given) for part in self._parts])
+        ahead = AHEAD * max(1, int(ray.cluster_resources().get("CPU", 1)))
+        waiting: deque[Any] = deque()
+        for part in self._parts:
+            waiting.append(run.remote(question, part, given))
+            if len(waiting) > ahead:
+                yield ray.get(waiting.popleft())
+        while waiting:
+            yield ray.get(waiting.popleft())
 
     def __iter__(self) -> Iterator[Any]:
         import ray
@@ -95,5 +112,6 @@ def factorise(sources: Sequence[ShardLandmarks], config: NrsfmConfig) -> PartsFi
 
     Raises:
         InputError: there are too few rows or landmarks.
+        CorruptDataError: a shard is damaged.
     """
     return fit_parts(RayParts(sources), config)

@@ -91,11 +91,15 @@ def run(settings: RunSettings) -> RunResult:
         cards = make_cards(settings, dataset, mined, evaluated)
         cards, duplicates = _publish(catalog, settings, dataset, cards)
     report = make_report(settings, dataset, mined, evaluated, cards, stages)
-    report = replace(report, shape=shape_of(mined, data, dataset, settings.mining.seed))
     report.save(f"{out}/results")
     _write_control(mined, out)
     _write_agreement(dataset, f"{out}/results")
-    report_url = write_report(out)
+    try:  # whatever this raises, the run's results and their page are there
+        shape = shape_of(mined, data, dataset, settings.mining.seed)
+        if shape is not None:
+            replace(report, shape=shape).save(f"{out}/results")
+    finally:
+        report_url = write_report(out)
     return RunResult(
         dataset, tuple(cards), mined, tuple(stages), catalog_url, report_url, duplicates
     )

@@ -80,10 +80,10 @@ def check_mining(mining: MiningSettings, manifest: Manifest) -> None:
         control_configs(mining)
         if mining.landmarks not in columns:
             raise unknown("landmark column", mining.landmarks, columns)
-        if len(columns[mining.landmarks].shape) != 2:
+        shape = columns[mining.landmarks].shape
+        if len(shape) != 2 or shape[1] != 2:
             raise InputError(
-                f"mining.landmarks {mining.landmarks!r} has shape "
-                f"{columns[mining.landmarks].shape}; expected (L, 2)."
+                f"mining.landmarks {mining.landmarks!r} has shape {shape}; expected (L, 2)."
             )
 
 

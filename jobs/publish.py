@@ -7,6 +7,8 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
+import numpy as np
+
 from jobs.attributes import attribute_pairs
 from jobs.evaluation_stage import Evaluated
 from jobs.mining_data import MiningData, labels_of
@@ -114,13 +116,21 @@ def _strips(
 
 
 def shape_of(mined: Mined, data: MiningData, dataset: Dataset, seed: int) -> ShapeFacts | None:
-    """What the report shows of the shape model; None where no method needed one."""
+    """What the report shows of the shape model; None where no method needed one.
+
+    Raises:
+        LodeError: a shard's thumbnails cannot be read, or the rows say nothing of the model.
+    """
     if mined.control is None:
         return None
     from jobs.report.shape_facts import shape_facts, thumbnails_of
+    from mining.methods.row_parts import usable_rows
 
+    landmarks, rows = data.landmarks, usable_rows(data.landmarks)
+    if np.isfinite(landmarks[~rows]).all(axis=(1, 2)).any():  # measured, and all on one line
+        landmarks = np.where(rows[:, None, None], landmarks, np.float32(np.nan))
     pictures = thumbnails_of(dataset)
-    return shape_facts(mined.control, data.latents, data.landmarks, pictures, mined.curve, seed)
+    return shape_facts(mined.control, data.latents, landmarks, pictures, mined.curve, seed)
 
 
 def _curves(mined: Mined) -> tuple[LossCurve, ...]:

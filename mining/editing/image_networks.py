@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Distance = Literal["cosine", "squared"]
+# what torch raises where a file is damaged, or a program does not fit
+DAMAGED = (RuntimeError, LookupError, ValueError, TypeError, AttributeError, EOFError, OSError)
 
 
 @dataclass(frozen=True)
@@ -122,8 +124,9 @@ def _torchscript(who: str, path: str | Path, sha256: str | None, device: str) ->
         with warnings.catch_warnings():  # torch calls the format deprecated at each load
             warnings.simplefilter("ignore", DeprecationWarning)
             module = torch.jit.load(str(found.path), map_location=device).eval()
-    except RuntimeError as error:
-        said = str(error).strip().splitlines()[0][:200]
+        _ = module.forward.schema  # a module without a program has none
+    except DAMAGED as error:
+        said = " ".join(str(error).split())[:200]
         raise InputError(f"{who}: {path} is no TorchScript file: {said}") from None
     for weight in module.parameters():
         weight.requires_grad_(False)
@@ -138,8 +141,8 @@ def _tried(network: ImageNetwork, path: str | Path) -> ImageNetwork:
     try:
         with torch.no_grad():
             found = network.features(torch.zeros(shape, device=network.device))
-    except (RuntimeError, AttributeError) as error:
-        said = str(error).strip().splitlines()[-1][:200]
+    except DAMAGED as error:
+        said = (str(error).strip().splitlines() or [type(error).__name__])[-1][:200]
         raise InputError(f"{path} does not run on an image {shape}: {said}") from None
     if not isinstance(found, torch.Tensor) or len(found) != 1 or not found.is_floating_point():
         raise InputError(f"{path} gave no tensor with a row for each image {shape}.")

@@ -17,6 +17,7 @@ from torch import Tensor
 from schemas.errors import InputError
 
 Attributes = Mapping[str, Any]
+MOST_NUMBERS = 1 << 28  # of all features of a network, per image: 1 GiB
 
 
 def conv(a: Attributes, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -118,7 +119,10 @@ def clip(a: Attributes, x: Tensor, low: Tensor | None = None, high: Tensor | Non
 def gather(a: Attributes, x: Tensor, index: Tensor) -> Tensor:
     """Gather along an axis."""
     axis = a.get("axis", 0) % x.ndim
-    found = x.index_select(axis, index.reshape(-1) % x.shape[axis])
+    edge, flat = x.shape[axis], index.reshape(-1)
+    if index.is_floating_point() or ((flat < -edge) | (flat >= edge)).any():
+        raise InputError(f"Gather of {flat[:5].tolist()} from an edge of {edge}")
+    found = x.index_select(axis, flat % edge)
     return found.reshape([*x.shape[:axis], *index.shape, *x.shape[axis + 1 :]])
 
 
@@ -134,7 +138,12 @@ def _pads(a: Attributes, x: Tensor) -> list[int]:
     mode = a.get("auto_pad", "NOTSET")
     if mode not in ("NOTSET", "VALID"):
         raise InputError(f"auto_pad {mode}; export the network with explicit pads")
-    return [0, 0, 0, 0] if mode == "VALID" else list(a.get("pads", [0, 0, 0, 0]))
+    pads = [0, 0, 0, 0] if mode == "VALID" else list(a.get("pads", [0, 0, 0, 0]))
+    top, left, bottom, right = pads
+    high, wide = x.shape[2] + top + bottom, x.shape[3] + left + right
+    if min(pads) < 0 or x.shape[1] * high * wide > MOST_NUMBERS:
+        raise InputError(f"pads {pads} around {tuple(x.shape)}")
+    return pads
 
 
 def _padded(a: Attributes, x: Tensor, fill: float) -> tuple[Tensor, list[int]]:

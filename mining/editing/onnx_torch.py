@@ -10,12 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mining.editing.onnx_ops import OPERATORS
+from mining.editing.onnx_ops import MOST_NUMBERS, OPERATORS
 from mining.extractors.models import find_model
 from schemas.errors import InputError, MissingBackendError
 
 MOST_NODES = 10_000
-MOST_NUMBERS = 1 << 28  # of the features between two nodes, per image
 MOST_WHOLE = 1000  # whole numbers in one tensor: they are shapes and axes
 OPSETS = range(7, 22)
 # what torch and Python raise where a graph asks for what cannot be
@@ -46,8 +45,8 @@ class OnnxNetwork(nn.Module):
         size: (height, width) of the image.
 
     Raises:
-        InputError: an operator does not fit its inputs, features grow beyond MOST_NUMBERS, or the
-            result is not (N, E).
+        InputError: an operator does not fit its inputs, all features together have more than
+            MOST_NUMBERS an image, or the result is not (N, E).
     """
 
     def __init__(
@@ -101,6 +100,7 @@ class OnnxNetwork(nn.Module):
             if name not in self._whole:
                 weight = self.get_buffer(hidden)
                 values[name] = weight.to("meta") if meta else weight
+        made = 0  # numbers; all are kept to the end, so that it is their sum that is bounded
         for node in self._nodes:
             try:
                 found = OPERATORS[node.operator](
@@ -111,11 +111,15 @@ class OnnxNetwork(nn.Module):
                 raise InputError(
                     f"{self._who}: {node.operator} {node.output!r} does not fit its inputs: {said}."
                 ) from None
-            most = MOST_NUMBERS * len(images) if found.is_floating_point() else MOST_WHOLE
-            if found.numel() > most:
+            made += found.numel()
+            whole = not found.is_floating_point()
+            count, most = (
+                (found.numel(), MOST_WHOLE) if whole else (made, MOST_NUMBERS * len(images))
+            )
+            if count > most:
                 raise InputError(
-                    f"{self._who}: {node.operator} {node.output!r} makes {found.numel():,} "
-                    f"numbers, expected at most {most:,}."
+                    f"{self._who}: {node.operator} {node.output!r} makes {count:,} numbers"
+                    f"{'' if whole else ' with all before it'}, expected at most {most:,}."
                 )
             values[node.output] = found
         result = values[self._output]
@@ -182,7 +186,7 @@ def _check_graph(who: str, model: Any) -> None:
         raise InputError(f"{who} has sparse tensors or functions of its own; expected neither.")
     unknown = sorted(
         {
-            node.op_type
+            str(node.op_type)  # bytes where it is no text
             for node in graph.node
             if node.op_type not in {*OPERATORS, "Constant"} or node.domain not in ("", "ai.onnx")
         }
@@ -230,7 +234,7 @@ def _node(who: str, node: Any) -> Node:
             value.decode("utf-8", "replace") if isinstance(value, bytes) else value
         )
     used = [name for name in node.output[1:] if name]
-    if not node.output or (used and node.op_type != "Dropout"):
+    if not node.output or not node.output[0] or (used and node.op_type != "Dropout"):
         raise InputError(f"{who}: {node.op_type} has the outputs {list(node.output)}; expected 1.")
     return Node(node.op_type, tuple(node.input), node.output[0], attributes)
 

@@ -1,11 +1,11 @@
-"""What is asked of the codes, as people write it: "yaw=20, pitch+=5, alpha_3=2s, t_x-=0.02"."""
+"""What is asked of the codes, as people write it: "yaw=20, pitch+=5, alpha_3=-2..2s"."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +18,12 @@ from schemas.registry import unknown
 Array = NDArray[np.float64]
 
 ANGLES = CAMERA_NAMES[3:]  # written in degrees, kept in radians
-SYNTAX = "yaw=20, pitch+=5, roll-=3, alpha_3=0.1, alpha_3+=2s or t_x+=0.02"
+SYNTAX = "yaw=20, yaw=-20..20, pitch+=5, roll-=3, alpha_3=0.1, alpha_3+=2s or t_x+=0.02"
 LONGEST = 10_000  # characters of one request
+_NUMBER = r"[+-]?(\d+(\.(?!\.)\d*)?|\.\d+)(e[+-]?\d+)?"  # no dot of a range's two belongs to it
 _PART = re.compile(
-    r"(?P<code>\w+)\s*(?P<sign>[+-]?)=\s*(?P<value>[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?)\s*(?P<s>s?)",
+    r"(?P<code>\w+)\s*(?P<sign>[+-]?)=\s*"
+    rf"((?P<first>{_NUMBER})\s*(?P<each>s?)\s*\.\.\s*)?(?P<value>{_NUMBER})\s*(?P<s>s?)",
     re.IGNORECASE | re.ASCII,
 )
 
@@ -34,11 +36,13 @@ class Change:
     value: float  # degrees for angles; else the code's own number; spreads where `spreads`
     relative: bool = False  # added to what the code is, in place of being what it becomes
     spreads: bool = False  # counted in the code's spread, absolute values from its mean
+    first: float | None = None  # where a sweep begins, that ends at `value`; None: no sweep
 
     def __str__(self) -> str:
         """As `parse_request` reads it."""
         unit = "s" if self.spreads else ""
-        return f"{self.code}{'+=' if self.relative else '='}{self.value:.9g}{unit}"
+        first = "" if self.first is None else f"{self.first:.9g}.."
+        return f"{self.code}{'+=' if self.relative else '='}{first}{self.value:.9g}{unit}"
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,17 @@ class Request:
         """The codes that are asked for, in the order in which they came."""
         return tuple(change.code for change in self.changes)
 
+    @property
+    def sweeps(self) -> bool:
+        """Whether a code goes from one value to another, in place of from what it is to one."""
+        return any(change.first is not None for change in self.changes)
+
+    @property
+    def begin(self) -> Request:
+        """What is asked where the sweeps begin."""
+        begins = (c if c.first is None else replace(c, value=c.first) for c in self.changes)
+        return Request(tuple(replace(change, first=None) for change in begins))
+
     def target(
         self,
         q: Array,
@@ -63,7 +78,7 @@ class Request:
         mean: Array | None = None,
         spread: Array | None = None,
     ) -> tuple[Array, NDArray[np.bool_]]:
-        """The codes to aim at: q with the changes made.
+        """The codes to aim at: q with the changes made, where sweeps end.
 
         Args:
             q: (N, Q), angles in radians.
@@ -105,12 +120,12 @@ class Request:
 
 
 def parse_request(text: str) -> Request:
-    """Read changes separated by commas: CODE=VALUE, CODE+=VALUE or CODE-=VALUE.
+    """Read changes separated by commas: CODE=VALUE, CODE+=VALUE, CODE-=VALUE or CODE=FIRST..LAST.
 
     `=` says what a code becomes, `+=` and `-=` change it. Angles are in degrees, t_x and t_y in
     fractions of the image, all else in the code's own number; a value with an s behind it counts
     the code's spreads over the latents that the regressor was trained on, from its mean or, after
-    += and -=, from what it is.
+    += and -=, from what it is. Two values with two dots between are the ends of a sweep.
 
     Raises:
         InputError: the text is none of this, a value is not finite, or a code comes twice.
@@ -146,11 +161,14 @@ def _change(part: str) -> Change:
     found = _PART.fullmatch(part)
     if found is None:
         raise InputError(f"edit: {part!r} cannot be read; expected such as {SYNTAX}.")
-    value = float(found["value"])
-    if not math.isfinite(value):
+    turn = -1 if found["sign"] == "-" else 1
+    value = turn * float(found["value"])
+    first = None if found["first"] is None else turn * float(found["first"])
+    if not (math.isfinite(value) and math.isfinite(first or 0.0)):
         raise InputError(f"edit: {part!r}: the value is not finite.")
-    value = -value if found["sign"] == "-" else value
-    return Change(found["code"].lower(), value, bool(found["sign"]), bool(found["s"]))
+    if found["each"] and not found["s"]:
+        raise InputError(f"edit: {part!r} begins in spreads and does not end so; expected both.")
+    return Change(found["code"].lower(), value, bool(found["sign"]), bool(found["s"]), first)
 
 
 def _check_camera(change: Change, target: Array) -> None:

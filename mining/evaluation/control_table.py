@@ -25,16 +25,15 @@ from schemas.errors import InputError
 Array = NDArray[np.float64]
 Distance = Literal["euclidean", "cosine"]
 
-PREDICTED, PREDICTED_EDITED, LANDED, OBEYED, IDENTITY, STILL = (
+PREDICTED, PREDICTED_EDITED, LANDED, OBEYED, IDENTITY = LOSSES = (  # the paper's
     "L_L(w)",
     "L_L(w_edit)",
     "L_phi",
     "L_R",
     "L_ID",
-    "L_R unedited",
 )
-LOSSES = (PREDICTED, PREDICTED_EDITED, LANDED, OBEYED, IDENTITY)  # the paper's
-COLUMNS = (*LOSSES, STILL)
+STILL, CENTRED, CENTRED_STILL = "L_R unedited", "L_R centred", "L_R centred, unedited"
+COLUMNS = (*LOSSES, STILL, CENTRED, CENTRED_STILL)
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,9 @@ def control_losses(
     (17), L_R = |R(q_edit) - psi(G(w_edit))|^2 (18), and L_ID, the distance of the descriptors of
     G(w) and G(w_edit): Euclidean (dlib's, under 0.6 for one person) or 1 - cosine (ArcFace's).
     q_edit = phi(w) + offset. Landmarks are fractions of the image, codes in their own units.
-    Beside the paper's, L_R unedited = |R(q_edit) - psi(G(w))|^2: what L_R is where nothing moves.
+    Beside the paper's, L_R unedited = |R(q_edit) - psi(G(w))|^2: what L_R is where nothing moves;
+    and both with the shift taken out, the centroids of the two sets of landmarks laid on each
+    other: q_edit keeps t, while a head that turns about its neck takes its face along.
 
     Args:
         project: R, (N, Q) codes -> (N, L, 2) landmarks: `ShapeModel.project`.
@@ -113,6 +114,8 @@ def control_losses(
         OBEYED: _squares(target - trial.edited_landmarks),
         IDENTITY: _distances(trial.descriptors[rows], trial.edited_descriptors, distance),
         STILL: _squares(target - trial.landmarks[rows]),
+        CENTRED: _squares(_centred(target - trial.edited_landmarks)),
+        CENTRED_STILL: _squares(_centred(target - trial.landmarks[rows])),
     }
     points, codes = trial.landmarks[0].size, trial.codes.shape[1]
     terms = {name: points for name in COLUMNS} | {LANDED: codes, IDENTITY: 1}
@@ -225,6 +228,11 @@ def _faces(landmarks: Array) -> int:
 def _squares(gaps: Array) -> Array:
     """Sum of squares of each row; NaN where one of its numbers is."""
     return (gaps.reshape(len(gaps), -1) ** 2).sum(axis=1)
+
+
+def _centred(gaps: Array) -> Array:
+    """(E, L, 2) gaps between landmarks, once the centroids lie on each other."""
+    return gaps - gaps.mean(axis=1, keepdims=True)
 
 
 def _distances(one: Array, other: Array, distance: Distance) -> Array:

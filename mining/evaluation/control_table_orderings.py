@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mining.evaluation.agreement import Estimate
-from mining.evaluation.control_table import IDENTITY, LOSSES, OBEYED, Row, estimate
+from mining.evaluation.control_table import CENTRED, IDENTITY, LOSSES, OBEYED, Row, estimate
 
 # Haas, Grasshof & Brandt (2022), arXiv:2211.07195, Table 1: StyleGAN2 and 3 at 1024 px, aligned
 # FFHQ, dlib's 68 landmarks, 1,000 codes, gradient edits with lambda_ID 0.01, ArcFace. Lower is
@@ -38,6 +38,7 @@ class Ordering:
 def orderings(rows: Sequence[Row]) -> list[Ordering]:
     """The paper's two: w is lowest in L_R, and w+ in L_ID; each w+ against z and w.
 
+    The first also with the shift taken out of L_R, which q_edit cannot follow (`control_losses`).
     A space that was not tried is left out, and so is an ordering without two spaces. Differences
     are of bootstrap means: of the same latents where both spaces were tried on the same images.
     """
@@ -47,7 +48,7 @@ def orderings(rows: Sequence[Row]) -> list[Ordering]:
     found = []
     if "w" in named:
         rest = [row for row in rows if row.space != "w" and not row.space.startswith("s")]
-        found += _ordering(OBEYED, named["w"], rest)
+        found += _ordering(OBEYED, named["w"], rest) + _ordering(CENTRED, named["w"], rest)
     for row in wide:
         found += _ordering(IDENTITY, row, narrow)
     return found

@@ -22,6 +22,12 @@ DIFFERENCES = (
     "ArcFace."
 )
 
+COLUMNS_SAY = (
+    "L_R unedited is what L_R is where nothing moves: what lies above it was edited for the worse. "
+    "Centred: with the centroids of both sets of landmarks laid on each other, because q_edit "
+    "keeps t, while a head that turns about its neck takes its face along."
+)
+
 
 @dataclass(frozen=True)
 class Table:
@@ -70,6 +76,7 @@ def as_markdown(table: Table) -> str:
         _facts(table.facts),
         "Sums over coordinates and codes, lower is better; 95 % intervals over latents:",
         _losses(table.rows, lambda row: row.sums),
+        COLUMNS_SAY,
         "Means per coordinate and per code:",
         _losses(table.rows, lambda row: row.means),
     ]

@@ -11,7 +11,7 @@ from mining.methods import row_parts
 from mining.methods.als import als
 from mining.methods.camera import nearest_rotation, upgrade_from
 from mining.methods.closed_form import candidates, climb, residual_rows, singular_rows
-from mining.methods.nrsfm import NrsfmConfig
+from mining.methods.nrsfm import NrsfmConfig, check_sample, check_size
 from mining.methods.parts import Parts, total
 from mining.methods.polish import polish
 from mining.methods.refine import Factors, Sums, fit_shared, refine
@@ -19,7 +19,6 @@ from mining.methods.rigid import RigidShape, refit_shape, rigid_shape
 from mining.methods.robust_landmarks import robust_space
 from mining.methods.row_parts import Moments, Rows
 from mining.methods.shape_model import ShapeModel, amplitudes
-from schemas.errors import InputError
 
 Array = NDArray[np.float64]
 
@@ -28,6 +27,7 @@ HELD, HELD_TOLERANCE = 20, 1e-4  # sweeps with the metric rotations held, before
 OWN = 20  # sweeps of a row's own for the sample's shared parts: all rows alike, so that none
 # hangs on a threshold
 LOSS = 0.05  # of the residual, that a B_0 which explains most by itself may cost
+PROBE = 40  # sweeps that tell whether it costs more
 CLOSE = 0.02  # of f, by which a maximum of the sample may be lower and yet climb over all rows
 STEPS = 12  # that they take at most
 CLIMBERS = 3  # maxima of the sample that climb on over all rows
@@ -38,7 +38,8 @@ class PartsFit:
     """A shape model, and the codes of the rows that it was fitted to, part by part."""
 
     model: ShapeModel  # its own codes are empty, (0, 8 + K)
-    codes: Parts  # of (n, 8 + K) arrays: the rows of a part that could be used, in order
+    codes: Parts  # of (n, 8 + K) arrays: the rows of a part that could be used, in order; NaN
+    # where what is right of a row's landmarks fixes no camera
     rows: int  # that were used
     missing: int  # skipped: a landmark is not finite
     flat: int  # skipped: the landmarks lie on one line
@@ -57,7 +58,7 @@ class _Task:
 
 def measured(parts: Parts, config: NrsfmConfig) -> Moments:
     """The sums that a fit starts from, and how many rows it is going to skip."""
-    return total(parts.ask(row_parts.measure, config.sample))
+    return parts.sum(row_parts.measure, config.sample)
 
 
 def fit_parts(parts: Parts, config: NrsfmConfig, moments: Moments | None = None) -> PartsFit:
@@ -74,7 +75,7 @@ def fit_parts(parts: Parts, config: NrsfmConfig, moments: Moments | None = None)
         InputError: the shapes are wrong or differ, or there are too few rows or landmarks.
     """
     moments = moments or measured(parts, config)
-    _check_size(moments.rows, moments.gram.shape[0], config.components)
+    check_size(moments.rows, moments.gram.shape[0], config.components)
     robust = robust_space(moments.sample, config.components) if config.robust else None
     if robust is None:
         space, share = singular_rows(moments.gram, config.components)
@@ -82,9 +83,10 @@ def fit_parts(parts: Parts, config: NrsfmConfig, moments: Moments | None = None)
         space, share = robust.rows, robust.share
     parts, rests = parts.each(row_parts.coordinates, space, robust)
     kept = moments.sample if robust is None else moments.sample[robust.trusted(moments.sample)]
+    check_sample(len(kept), len(moments.sample), config)
     sample, _ = row_parts.coordinates(kept, space, robust)
     task = _Task(config, space, sample, moments.rows, sum(rests))
-    squares = sum(parts.ask(_squares)) + task.rest
+    squares = parts.sum(_squares) + task.rest
     parts, closed, value = _closed(parts, task)
     shared, metric, sweeps, first = closed, False, 0, value
     if config.sweeps:
@@ -130,7 +132,7 @@ def _with_modes(
         modes = starts[:, 0]
     else:
         ways, values = climb(
-            lambda ways: total(parts.ask(row_parts.mode_terms, shape, basis, ways)), starts, STEPS
+            lambda ways: parts.sum(row_parts.mode_terms, shape, basis, ways), starts, STEPS
         )
         modes = ways[np.arange(len(ways)), values.argmax(axis=1)]
     parts, sums = parts.each(row_parts.given_amplitudes, shape, basis, modes)
@@ -171,7 +173,7 @@ def _calibrated(
     calibration = task.config.calibration
     if calibration in ("none", "mean"):
         return parts, closed, value, False
-    change, metric = upgrade_from(*total(parts.ask(row_parts.upgrade)))
+    change, metric = upgrade_from(*parts.sum(row_parts.upgrade))
     parts, _ = parts.each(row_parts.turned_cameras, change)
     shared, lengths = turned(closed, change)
     if calibration == "upgrade":
@@ -181,7 +183,7 @@ def _calibrated(
     parts, sums = parts.each(row_parts.rigid_cameras, rigid, task.space)
     gram, pull = total(sums)
     shape = np.linalg.solve(gram, pull)
-    basis = residual_rows(total(parts.ask(row_parts.left_over, shape)), task.config.components)
+    basis = residual_rows(parts.sum(row_parts.left_over, shape), task.config.components)
     cameras = rigid.cameras(task.sample.points @ task.space)
     parts, shared, value = _with_modes(parts, task, cameras, shape, basis)
     return parts, shared, value, rigid.converged
@@ -206,7 +208,8 @@ def _sample_start(task: _Task) -> tuple[Factors, bool]:
     start = Factors(cameras, shape, basis, modes, alpha)
     if calibration != "metric":
         return start, metric
-    rotations = cameras / np.linalg.norm(cameras[:, :1], axis=2, keepdims=True)
+    sizes = np.linalg.norm(cameras[:, :1], axis=2, keepdims=True)
+    rotations = cameras / np.maximum(sizes, np.finfo(float).tiny)
     return refine(points, start, HELD, HELD_TOLERANCE, 0.0, rotations).factors, metric
 
 
@@ -219,22 +222,26 @@ def _rigid(task: _Task, shape: Array) -> RigidShape:
 def _refined(parts: Parts, task: _Task, start: Factors) -> tuple[Parts, Factors, float, int]:
     """The joint refinement: of the sample, then of all rows; its objective and sweeps.
 
-    With all parts free, B_0's depth can drift: a mode whose amplitude follows the pose looks like
-    depth. So B_0 is then made what explains most by itself, the least-squares shape for the
-    cameras, and held while the others follow: on 750 true heads and K = 16 the error of the shape
-    falls from 11.8 % to 2.7 %, and the residual rises by 2 %. Where it rises by more than LOSS,
-    bending does follow the pose, and B_0 stays as it was.
+    B_0 is what explains most by itself, the least-squares shape for the first cameras, and is held
+    while the others follow: with B_0 free a mode whose amplitude follows the pose looks like depth,
+    and the two drift (on 750 true heads and K = 16 the error of the shape grew from 2.7 % to
+    11.8 %, for 2 % less residual). Where letting B_0 go lowers the residual by more than LOSS,
+    bending does follow the pose, and it is let go.
     """
     config, points = task.config, task.sample.points
     bounds = (config.sweeps, config.tolerance, task.rest * len(points) / task.count)
-    free = refine(points, start, *bounds)
-    shape = refit_shape(free.factors.cameras, points)
-    held = refine(points, replace(free.factors, shape=shape), *bounds, hold_shape=True)
+    shape = refit_shape(start.cameras, points)
+    held = refine(points, replace(start, shape=shape), *bounds, hold_shape=True)
+    free = refine(points, start, min(PROBE, config.sweeps), *bounds[1:])
     hold = held.objectives[-1] <= (1 + LOSS) ** 2 * free.objectives[-1]
+    count = len(held.objectives) + len(free.objectives)
+    if not hold:
+        free = refine(points, free.factors, *bounds)
+        count += len(free.objectives)
     found = held if hold else free
     shared = replace(found.factors, cameras=np.empty(0), alpha=np.empty(0))
     parts, sums = parts.each(row_parts.own_start, shared, OWN)
-    now, count = total(sums), len(free.objectives) + len(held.objectives)
+    now = total(sums)
     value = now.objective(shared) + task.rest
     # doubtful rows are among all rows, so with `robust` the sample has the last word
     for _ in range(0 if config.robust else config.passes):
@@ -264,12 +271,12 @@ def _posed(parts: Parts, shared: Factors, task: _Task) -> tuple[Parts, Factors]:
     """Codes of the model that faces the camera, bulges to the viewer, at unit scale, with signs."""
     change = np.eye(3)
     if task.config.calibration != "none":
-        change = nearest_rotation(total(parts.ask(row_parts.poses, change))[0]).T
+        change = nearest_rotation(parts.sum(row_parts.poses, change)[0]).T
         mirror = np.diag([1.0, 1.0, _bulge(np.linalg.inv(change) @ shared.shape @ task.space)])
         change = change @ mirror
-        change = change @ nearest_rotation(total(parts.ask(row_parts.poses, change))[0]).T
-    _, size = total(parts.ask(row_parts.poses, change))
-    change = change / (size / task.count)
+        change = change @ nearest_rotation(parts.sum(row_parts.poses, change)[0]).T
+    _, size, count = parts.sum(row_parts.poses, change)
+    change = change / (size / max(count, 1))
     shared, lengths = turned(shared, change)
     signs = np.sign(shared.modes @ [1.0, np.e, np.pi])  # no mode is orthogonal to it but by chance
     signs = np.where(signs == 0, 1.0, signs)
@@ -285,12 +292,3 @@ def _bulge(shape: Array) -> float:
 
 def _squares(rows: Rows) -> float:
     return float((rows.points**2).sum())
-
-
-def _check_size(rows: int, points: int, components: int) -> None:
-    """InputError unless 3 + K singular vectors can exist."""
-    if min(2 * rows, points - 1) < 3 + components:
-        raise InputError(
-            f"nrsfm: {rows} rows of {points} landmarks cannot carry {components} modes; "
-            f"expected 2N and L - 1 of at least {3 + components}. Lower `components`."
-        )

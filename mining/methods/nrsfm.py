@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from mining.methods.base import check_positive, check_whole
 from mining.methods.parts import LocalParts
-from mining.methods.shape_model import ShapeModel, check_landmarks
+from mining.methods.shape_model import ShapeModel, check_landmarks, refuse_rows
 from schemas.errors import InputError
 
 Array = NDArray[np.float64]
@@ -86,12 +86,12 @@ def fit_nrsfm(
     Landmarks that no memory holds, in shards, with rows that miss some: `fit_parts`.
 
     Args:
-        landmarks: (N, L, 2) in [0, 1], y down, 2N >= L >= 3 + K + 1.
+        landmarks: (N, L, 2) in [0, 1], y down; 2N >= 3 + K, L >= 3 + K + 1.
         workers: parts of the rows that are worked on at once; the result is the same.
 
     Raises:
         InputError: the shape is wrong, there are too few rows or landmarks, a value is NaN, or the
-            landmarks of a row lie on one line.
+            landmarks of a row lie on one line; with `robust`, those that are left of it.
     """
     from mining.methods.fit_parts import fit_parts, measured
 
@@ -104,4 +104,27 @@ def fit_nrsfm(
         if moments.missing or moments.flat:
             check_landmarks(landmarks)
         found = fit_parts(parts, config, moments)
-        return replace(found.model, codes=np.concatenate(list(found.codes)))
+        codes = np.concatenate(list(found.codes))
+        refuse_rows(np.isnan(codes[:, 0]), "collinear as the shape model sees them")
+        return replace(found.model, codes=codes)
+
+
+def check_size(rows: int, points: int, components: int) -> None:
+    """InputError unless 3 + K singular vectors can exist."""
+    if min(2 * rows, points - 1) < 3 + components:
+        raise InputError(
+            f"nrsfm: {rows} rows of {points} landmarks cannot carry {components} modes; "
+            f"expected 2N and L - 1 of at least {3 + components}. Lower `components`."
+        )
+
+
+def check_sample(rows: int, looked_at: int, config: NrsfmConfig) -> None:
+    """InputError unless the rows that the model is first fitted to can carry its modes."""
+    least = (3 + config.components + 1) // 2
+    if rows < least:
+        said = "have enough landmarks that agree" if config.robust else "differ"
+        hint = "Lower `components`, or leave `robust` out" if config.robust else "Raise `sample`"
+        raise InputError(
+            f"nrsfm: {rows} rows of a sample of {looked_at} {said}; expected at least {least} for "
+            f"{config.components} modes. {hint}."
+        )

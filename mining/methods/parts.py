@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import operator
 import pickle
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
@@ -28,8 +28,11 @@ class Parts(Protocol):
         """
         ...
 
-    def ask(self, question: Callable[..., Any], *arguments: Any) -> list[Any]:
-        """question(part, *arguments) of every part, in order; the parts stay as they are."""
+    def sum(self, question: Callable[..., Any], *arguments: Any) -> Any:
+        """question(part, *arguments) of every part, added in the order of the parts.
+
+        Few answers are held at once, as they can be large; the parts stay as they are.
+        """
         ...
 
     def __iter__(self) -> Iterator[Any]:
@@ -45,15 +48,19 @@ class LocalParts:
 
     def each(self, step: Step, *arguments: Any) -> tuple[LocalParts, list[Any]]:
         """As `Parts`; NumPy lets other threads run while it computes."""
-        done = self.ask(step, *arguments)
+        done = list(self._answers(step, *arguments))
         return LocalParts([part for part, _ in done], self._workers), [said for _, said in done]
 
-    def ask(self, question: Callable[..., Any], *arguments: Any) -> list[Any]:
+    def sum(self, question: Callable[..., Any], *arguments: Any) -> Any:
         """As `Parts`."""
+        return total(self._answers(question, *arguments))
+
+    def _answers(self, question: Callable[..., Any], *arguments: Any) -> Iterator[Any]:
         if self._workers == 1:
-            return [question(part, *arguments) for part in self._parts]
+            yield from (question(part, *arguments) for part in self._parts)
+            return
         with ThreadPoolExecutor(self._workers) as pool:
-            return list(pool.map(lambda part: question(part, *arguments), self._parts))
+            yield from pool.map(lambda part: question(part, *arguments), self._parts)
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self._parts)
@@ -84,9 +91,9 @@ class SpilledParts:
                 self._file(number).unlink(missing_ok=True)
         return after, said
 
-    def ask(self, question: Callable[..., Any], *arguments: Any) -> list[Any]:
+    def sum(self, question: Callable[..., Any], *arguments: Any) -> Any:
         """As `Parts`."""
-        return [question(part, *arguments) for part in self]
+        return total(question(part, *arguments) for part in self)
 
     def __iter__(self) -> Iterator[Any]:
         return (self._read(number) for number in range(len(self._first)))
@@ -103,6 +110,6 @@ class SpilledParts:
         self._file(number).write_bytes(pickle.dumps(part, protocol=5))
 
 
-def total(summaries: Sequence[Any]) -> Any:
+def total(summaries: Iterable[Any]) -> Any:
     """Their sum, added in the order of the parts, so that it does not hang on who is first."""
     return functools.reduce(operator.add, summaries)

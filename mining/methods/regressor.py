@@ -36,9 +36,12 @@ class RegressorConfig:
     standardise: bool = True  # the network gives codes in their spreads; False: minus their mean
     weight_decay: float = 3.0  # decoupled (AdamW): weights shrink by learning_rate * this a step
     averaging: float = 0.99  # kept share per step of the averaged weights; 0: the last weights
+    decorrelate: float = 0.1  # variance of a mixture of codes, in spreads, below which none counts
+    # more in the loss; 0: every code counts by itself
     whiten: float = 0.25  # latents times covariance^(-this/2); 0: as they are, 1: white
     seed: int = 0
     device: str = "cpu"  # one of DEVICES; auto: a GPU where torch sees one
+    unshrink: bool = True  # stretch each code to the held-out rows', where their loss gains by it
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hidden", tuple(self.hidden))  # a list comes from YAML
@@ -55,6 +58,7 @@ class RegressorConfig:
             landmark_weight=self.landmark_weight,
             code_weight=self.code_weight,
             weight_decay=self.weight_decay,
+            decorrelate=self.decorrelate,
         )
         self._check_loss()
         if not 0 < self.held_out < 1:
@@ -91,7 +95,9 @@ PRESETS = {
         standardise=False,
         weight_decay=0.0,
         averaging=0.0,
+        decorrelate=0.0,
         whiten=0.0,
+        unshrink=False,
     ),
 }
 
@@ -107,7 +113,8 @@ class Regressor:
     mean: Array  # (Q,) and
     spread: Array  # (Q,), of the codes inside +-CLIP robust spreads: q = mean + spread * output
     train_loss: tuple[float, ...]  # the minimised loss, mean over the epoch's batches
-    held_out_loss: tuple[float, ...]  # the minimised loss on the held-out rows after each epoch
+    held_out_loss: tuple[float, ...]  # the minimised loss on the held-out rows after each epoch,
+    # of the best one as it is in these weights: stretched by `unshrink`
     held_out_landmarks: tuple[float, ...]  # equation (12) alone on the held-out rows
     best_epoch: int  # index of the epoch whose weights these are
 
@@ -125,14 +132,13 @@ class Regressor:
         Returns:
             (N, D)
         """
-        _, active = self._forward(latents)
-        start = np.broadcast_to(weights * self.spread, (len(active[0]), len(self.spread)))
-        return self._backward(start, active)
+        outputs, active = self._forward(latents)
+        return self._backward(np.broadcast_to(weights * self.spread, outputs.shape), active)
 
     def jacobian(self, latents: Array) -> Array:
         """J = d phi / d w: (N, D) -> (N, Q, D) float64."""
-        _, active = self._forward(latents)
-        start = np.broadcast_to(np.diag(self.spread), (len(active[0]), *[len(self.spread)] * 2))
+        outputs, active = self._forward(latents)
+        start = np.broadcast_to(np.diag(self.spread), (len(outputs), *[len(self.spread)] * 2))
         return self._backward(start, [mask[:, None] for mask in active])
 
     def _forward(self, latents: Array) -> tuple[Array, list[Array]]:
@@ -172,12 +178,20 @@ def train_regressor(
     little beside pose: on 1,478 heads measured by dlib the second term raised the cosine of the
     mined to the true direction from 0.16 to 0.70 for eye closure and from 0.03 to 0.72 for smile,
     and cost pose under 0.02.
+    Errors of the codes count by mixtures that do not correlate (`decorrelate`): after the joint
+    refinement the b_k overlap, and what eyes and brows do is a small difference of large alpha_k.
+    On 1,484 heads it raised the cosine of eye closure from .55 to .68 and that of brows from .68
+    to .72, and cost no other attribute more than .01.
     Outputs are standardised, because k, theta, alpha and t differ in size. Before, each code is
     clipped to its median +- 6 robust spreads (`clip_codes`): a camera that looks along d_k leaves
     alpha_k a division by almost nothing (341 in one head of 1,484, the next 1.3), and that row
     would rule the spread of its code, the loss, and every edit measured in spreads.
     Adam with decoupled weight decay on partly whitened latents; the weights are averaged over
-    steps, those of the epoch with the lowest held-out loss are kept.
+    steps, those of the epoch with the lowest held-out loss are kept. With `unshrink` their last
+    layer is stretched, code by code, as `unshrinking.stretches` says, where that lowers the
+    held-out loss; the curves then hold what is left in place of that epoch's. On 2,000 heads it
+    lowered (12) on 800 others by 6 % (dlib) and 9 % (true landmarks), and the slope of q on phi
+    for yaw from 1.15 to 1.01 and from 1.12 to 1.01.
     Source: Haas, Grasshof & Brandt (2022), arXiv:2211.07195, section 3.2; Kingma & Ba (2015),
     arXiv:1412.6980; Loshchilov & Hutter (2019), arXiv:1711.05101; averaging: Polyak & Juditsky
     (1992), doi:10.1137/0330046, with a fading memory.
@@ -215,10 +229,19 @@ def train_regressor(
     from mining.methods.training import one_torch_thread, train
 
     with one_torch_thread():
-        weights, biases, curves, best = train(rows, held, kept, model, (mean, spread), config)
+        standard = (mean, spread, _mixing(rows[1][kept], config))
+        weights, biases, curves, best = train(rows, held, kept, model, standard, config)
     weights = (into(weights[0]), *weights[1:])
     radius = _radius(latents, order[kept], centre)
     return Regressor(weights, biases, centre, radius, mean, spread, *curves, best_epoch=best)
+
+
+def _mixing(codes: Array, config: RegressorConfig) -> Array:
+    """(Q, Q) standardised codes -> mixtures of variance 1, or 1 itself without `decorrelate`."""
+    if not (config.decorrelate and config.standardise):
+        return np.eye(codes.shape[1])
+    energy, axes = np.linalg.eigh(np.cov(codes.T))
+    return axes / np.sqrt(np.maximum(energy, config.decorrelate))
 
 
 def _split(count: int, config: RegressorConfig) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

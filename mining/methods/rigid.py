@@ -17,6 +17,7 @@ from schemas.errors import InputError
 Array = NDArray[np.float64]
 
 FLOOR = 0.05  # of the median variance, which no landmark's weight counts as below
+FLAT = 1e-10  # of the trace of Z Z', below which the root of its determinant counts as none
 LEAST = 6  # landmarks; four fix a camera, the more the steadier
 
 
@@ -135,10 +136,15 @@ def _scale(rows: Array, pull: Array, gram: Array) -> Array:
 
 
 def _polar(matrices: Array) -> Array:
-    """The nearest two orthonormal rows to each (2, 3): (Z Z')^(-1/2) Z in closed form."""
+    """The nearest two orthonormal rows to each (2, 3): (Z Z')^(-1/2) Z in closed form.
+
+    Where the rows of Z are parallel they stay so, and where they are zero.
+    """
     square = matrices @ matrices.transpose(0, 2, 1)
-    root = np.sqrt(np.maximum(np.linalg.det(square), np.finfo(float).tiny))
-    total = np.sqrt(square[:, 0, 0] + square[:, 1, 1] + 2 * root)
+    trace = square[:, 0, 0] + square[:, 1, 1]
+    least = (FLAT * trace) ** 2 + np.finfo(float).tiny
+    root = np.sqrt(np.maximum(np.linalg.det(square), least))
+    total = np.sqrt(trace + 2 * root)
     # of a 2 x 2 matrix P: sqrt(P) = (P + sqrt(det P) I) / sqrt(tr P + 2 sqrt(det P))
     half = (square + root[:, None, None] * np.eye(2)) / total[:, None, None]
-    return np.linalg.solve(half, matrices)
+    return np.asarray(np.linalg.solve(half, matrices), np.float64)

@@ -17,10 +17,12 @@ from mining.methods.closed_form import ModeTerms
 from mining.methods.refine import Factors, Sums, fit_rows
 from mining.methods.rigid import RigidShape
 from mining.methods.robust_landmarks import RobustSpace
-from mining.methods.shape_model import amplitudes, codes_from, refuse_flat, rows_of_new
+from mining.methods.shape_model import amplitudes, codes_from, is_flat, rows_of_new
 from schemas.errors import InputError
 
 Array = NDArray[np.float64]
+
+CHUNK = 4096  # rows looked at together, where all are in memory
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,8 @@ class Moments:
     missing: int  # rows skipped: a landmark is not finite
     flat: int  # rows skipped: the landmarks lie on one line
     gram: Array  # (L, L) sum of X_n'X_n, X_n centred
-    keys: NDArray[np.uint64]  # (S,) ascending
-    sample: Array  # (S, L, 2) the rows with the smallest keys
+    keys: NDArray[np.uint64]  # (S,) ascending, none twice
+    sample: Array  # (S, L, 2) the rows with the smallest keys; of equal rows one
     size: int  # of the whole sample
 
     def __add__(self, other: Moments) -> Moments:
@@ -51,14 +53,13 @@ class Moments:
                 f"nrsfm: parts have {len(self.gram)} and {len(other.gram)} landmarks; expected "
                 "the same number in all."
             )
-        keys = np.concatenate([self.keys, other.keys])
-        order = np.argsort(keys, kind="stable")[: self.size]
+        keys, order = _smallest(np.concatenate([self.keys, other.keys]), self.size)
         return Moments(
             self.rows + other.rows,
             self.missing + other.missing,
             self.flat + other.flat,
             self.gram + other.gram,
-            keys[order],
+            keys,
             np.concatenate([self.sample, other.sample])[order],
             self.size,
         )
@@ -71,14 +72,16 @@ def measure(source: Any, size: int) -> Moments:
         source: (N, L, 2) landmarks, or a function that reads them.
         size: rows of the sample that the model is first fitted to.
     """
-    landmarks, missing, flat = usable(source)
-    keys = row_keys(landmarks)
-    order = np.argsort(keys, kind="stable")[:size]
-    x, y = _coordinates(landmarks)
+    landmarks, (x, y), missing, flat = usable(source)
+    keys, order = _smallest(row_keys(landmarks), size)
     gram = x.T @ x + y.T @ y
-    gram -= gram.mean(axis=0)  # the same as centring every row first
-    gram -= gram.mean(axis=1, keepdims=True)
-    return Moments(len(landmarks), missing, flat, gram, keys[order], landmarks[order], size)
+    return Moments(len(landmarks), missing, flat, gram, keys, landmarks[order], size)
+
+
+def _smallest(keys: NDArray[np.uint64], size: int) -> tuple[NDArray[np.uint64], NDArray[np.intp]]:
+    """The smallest `size` keys, ascending, none twice, and the first place of each."""
+    found, places = np.unique(keys, return_index=True)
+    return found[:size], places[:size]
 
 
 def coordinates(source: Any, space: Array, robust: RobustSpace | None) -> tuple[Rows, float]:
@@ -88,46 +91,51 @@ def coordinates(source: Any, space: Array, robust: RobustSpace | None) -> tuple[
         space: (R, L) orthonormal rows.
         robust: finds the coordinates without the landmarks that are grossly wrong.
     """
-    landmarks, _, _ = usable(source)
+    landmarks, (x, y), _, _ = usable(source)
     if robust is None:
-        x, y = _coordinates(landmarks)
-        held = np.stack([x @ space.T, y @ space.T], axis=1)  # the rows of space see no centroid
+        held = np.stack([x @ space.T, y @ space.T], axis=1)
         shift = landmarks.mean(axis=1)
-        whole = float(np.vdot(x, x) + np.vdot(y, y)) - landmarks.shape[1] * float((shift**2).sum())
-        rest = whole - float((held**2).sum())
+        rest = float(np.vdot(x, x) + np.vdot(y, y)) - float((held**2).sum())
     else:
         held, shift, rest = robust.coordinates(landmarks)
     count = len(held)
     return Rows(held, shift, held[:, :, :3], np.zeros((count, len(space) - 3))), max(rest, 0.0)
 
 
-def usable(source: Any) -> tuple[Array, int, int]:
-    """Landmarks (N, L, 2) as float64 without the rows that cannot be used, and how many of each."""
+def usable(source: Any) -> tuple[Array, tuple[Array, Array], int, int]:
+    """Landmarks (N, L, 2) as float64 without the rows that cannot be used.
+
+    Returns:
+        Also their x and y about the centroids, each (N, L); how many rows miss a landmark, and how
+        many lie on one line.
+    """
     landmarks = np.asarray(source() if callable(source) else source, np.float64)
-    if landmarks.ndim != 3 or landmarks.shape[2] != 2:
+    if landmarks.ndim != 3 or landmarks.shape[2] != 2 or not landmarks.shape[1]:
         raise InputError(f"nrsfm: landmarks are {landmarks.shape}, expected (N, L, 2).")
-    finite = np.isfinite(landmarks.reshape(len(landmarks), -1)).all(axis=1)
+    finite = np.isfinite(landmarks).all(axis=(1, 2))
     landmarks = landmarks if finite.all() else landmarks[finite]
-    flat = _flat(*_coordinates(landmarks))
-    kept = landmarks[~flat] if flat.any() else landmarks
-    return kept, int((~finite).sum()), int(flat.sum())
+    x, y = _centred(landmarks)
+    flat = _flat(x, y)
+    if flat.any():
+        landmarks, x, y = (part[~flat] for part in (landmarks, x, y))
+    return landmarks, (x, y), int((~finite).sum()), int(flat.sum())
 
 
 def _flat(x: Array, y: Array) -> NDArray[np.bool_]:
-    """As `is_flat`, of landmarks that are not centred."""
-    count = x.shape[1]
-    mean_x, mean_y = x.mean(axis=1), y.mean(axis=1)
-    xx = np.einsum("nl,nl->n", x, x) - count * mean_x**2
-    yy = np.einsum("nl,nl->n", y, y) - count * mean_y**2
-    xy = np.einsum("nl,nl->n", x, y) - count * mean_x * mean_y
+    """As `is_flat`, of centred x and y (N, L)."""
+    xx, yy, xy = (np.einsum("nl,nl->n", a, b) for a, b in ((x, x), (y, y), (x, y)))
     return xx * yy - xy**2 <= 1e-10 * (xx + yy) ** 2
 
 
 def usable_rows(landmarks: NDArray[Any]) -> NDArray[np.bool_]:
-    """(N,) which rows `usable` keeps."""
-    rows = np.asarray(np.isfinite(landmarks).all(axis=(1, 2)), np.bool_)
-    rows[rows] = ~_flat(*_coordinates(np.asarray(landmarks[rows], np.float64)))
-    return rows
+    """(N,) which rows of landmarks (N, L, 2) `usable` keeps."""
+    found = np.zeros(len(landmarks), np.bool_)
+    for start in range(0, len(landmarks), CHUNK):
+        part = landmarks[start : start + CHUNK]
+        rows = np.asarray(np.isfinite(part).all(axis=(1, 2)), np.bool_)
+        rows[rows] = ~_flat(*_centred(part[rows]))
+        found[start : start + CHUNK] = rows
+    return found
 
 
 def row_keys(landmarks: Array) -> NDArray[np.uint64]:
@@ -161,7 +169,6 @@ def grown(rows: Rows, lengths: Array) -> tuple[Rows, None]:
 def rigid_cameras(rows: Rows, rigid: RigidShape, space: Array) -> tuple[Rows, Pair]:
     """Metric cameras of the rigid landmarks; the sums M'M and M'X that B_0 follows from."""
     cameras = rigid.cameras(rows.points @ space)
-    refuse_flat(cameras, "collinear as the rigid landmarks see them")
     seen = cameras.reshape(-1, 3)
     flat = rows.points.reshape(len(seen), -1)
     return replace(rows, cameras=cameras), Pair((seen.T @ seen, seen.T @ flat))
@@ -207,14 +214,23 @@ def sweep(rows: Rows, shared: Factors, lengths: Array) -> tuple[Rows, Sums]:
 
 
 def poses(rows: Rows, change: Array) -> Pair:
-    """The sums over cameras M_n A of their rotations (3, 3) and of sqrt(k11 k22)."""
-    k, rotations = split_cameras(rows.cameras @ change)
-    return Pair((rotations.sum(axis=0), np.sqrt(k[:, 0] * k[:, 2]).sum()))
+    """The sums over cameras M_n A of rank 2 of their rotations (3, 3) and of sqrt(k11 k22), and
+    how many these cameras are."""
+    cameras = rows.cameras @ change
+    k, rotations = split_cameras(cameras[~is_flat(cameras)])
+    return Pair((rotations.sum(axis=0), np.sqrt(k[:, 0] * k[:, 2]).sum(), len(k)))
 
 
 def codes(rows: Rows, change: Array, lengths: Array) -> tuple[Array, None]:
-    """Last step: q (N, 8 + K) for cameras M_n A and amplitudes times `lengths`."""
-    return codes_from(rows.cameras @ change, rows.alpha * lengths, rows.shift), None
+    """Last step: q (N, 8 + K) for cameras M_n A and amplitudes times `lengths`.
+
+    NaN where a row fixes no camera, as where all landmarks that are not gross errors coincide.
+    """
+    cameras = rows.cameras @ change
+    seen = ~is_flat(cameras)
+    found = np.full((len(seen), 8 + len(lengths)), np.nan)
+    found[seen] = codes_from(cameras[seen], (rows.alpha * lengths)[seen], rows.shift[seen])
+    return found, None
 
 
 class Pair(tuple[Any, ...]):
@@ -224,6 +240,9 @@ class Pair(tuple[Any, ...]):
         return Pair(one + more for one, more in zip(self, other, strict=True))
 
 
-def _coordinates(landmarks: Array) -> tuple[Array, Array]:
-    """x and y of landmarks (N, L, 2), each (N, L) in one piece."""
-    return np.ascontiguousarray(landmarks[:, :, 0]), np.ascontiguousarray(landmarks[:, :, 1])
+def _centred(landmarks: NDArray[Any]) -> tuple[Array, Array]:
+    """x and y of landmarks (N, L, 2) about their centroids, each (N, L) in one piece."""
+    x, y = (np.array(landmarks[:, :, axis], np.float64, order="C") for axis in (0, 1))
+    x -= x.mean(axis=1, keepdims=True)
+    y -= y.mean(axis=1, keepdims=True)
+    return x, y

@@ -118,11 +118,16 @@ def is_flat(pairs: Array) -> NDArray[np.bool_]:
 
 def refuse_flat(pairs: Array, what: str = "collinear") -> None:
     """InputError where pairs are flat, as `is_flat` says."""
-    flat = np.flatnonzero(is_flat(pairs))
-    if len(flat):
+    refuse_rows(is_flat(pairs), what)
+
+
+def refuse_rows(wrong: NDArray[np.bool_], what: str) -> None:
+    """InputError where any of (N,) rows is wrong, with how many and the first of them."""
+    rows = np.flatnonzero(wrong)
+    if len(rows):
         raise InputError(
-            f"nrsfm: {len(flat)} of {len(pairs)} rows are {what}, first "
-            f"{', '.join(map(str, flat[:5]))}; drop them."
+            f"nrsfm: {len(rows)} of {len(wrong)} rows are {what}, first "
+            f"{', '.join(map(str, rows[:5]))}; drop them."
         )
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from mining.generators.devices import pick_device
 from mining.methods.camera import image_points
 from mining.methods.shape_model import ShapeModel
+from mining.methods.unshrinking import stretches
 from schemas.errors import RunError
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def train(
     held: NDArray[np.int64],
     kept: NDArray[np.int64],
     model: ShapeModel,
-    standard: tuple[Array, Array],
+    standard: tuple[Array, Array, Array],
     config: RegressorConfig,
 ) -> tuple[tuple[Array, ...], tuple[Array, ...], Curves, int]:
     """The epochs of `train_regressor`, in float64.
@@ -51,7 +52,7 @@ def train(
         rows: latents ready for the first layer (N, D), standardised codes (N, Q), the weights of
             their errors (N, Q), landmarks (N, L, 2).
         held, kept: numbers of the held-out and of the training rows.
-        standard: mean and spread of the codes.
+        standard: mean and spread of the codes, and the (Q, Q) mixture in which their errors count.
 
     Returns:
         Weights, biases, three loss curves (training, held out, equation (12) held out) and the
@@ -70,6 +71,13 @@ def train(
         layers, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
     )
     seen, unseen = torch.from_numpy(kept), torch.from_numpy(held).to(device)
+
+    def held_out(layers: list[torch.Tensor]) -> tuple[float, float]:
+        with torch.no_grad():
+            outputs = _network(layers, x[unseen])
+            losses = loss_of(outputs, targets[unseen], trust[unseen], points[unseen])
+        return float(losses[0]), float(losses[1])
+
     curves: list[tuple[float, float, float]] = []
     mean = [layer.detach().clone() for layer in layers]
     best, best_epoch, steps = mean, -1, 0
@@ -86,21 +94,36 @@ def train(
             for average, layer in zip(mean, layers, strict=True):
                 average.lerp_(layer.detach(), fresh)
             total += loss.detach() * len(part)  # read once an epoch: a GPU need not be waited for
-        with torch.no_grad():
-            outputs = _network(mean, x[unseen])
-            loss, landmarks = loss_of(outputs, targets[unseen], trust[unseen], points[unseen])
-        curves.append((float(total) / len(seen), float(loss), float(landmarks)))
+        curves.append((float(total) / len(seen), *held_out(mean)))
         if not np.isfinite(curves[-1]).all():
             raise RunError(f"regressor: the loss is not finite in epoch {epoch}; lower the rate.")
         if best_epoch < 0 or curves[-1][1] < curves[best_epoch][1]:
             best, best_epoch = [layer.clone() for layer in mean], epoch
         if config.patience is not None and epoch - best_epoch >= config.patience:
             break
+    if config.unshrink:
+        unit = 1.0 if config.standardise else torch.from_numpy(standard[1]).to(device)
+        stretched = _stretched(best, x[unseen], targets[unseen] * unit)
+        losses = held_out(stretched)
+        if losses[0] < curves[best_epoch][1]:
+            best, curves[best_epoch] = stretched, (curves[best_epoch][0], *losses)
     arrays = [layer.cpu().numpy() for layer in best]
     if not config.standardise:
         arrays[-2:] = arrays[-2] / standard[1][:, None], arrays[-1] / standard[1]
-    training, held_out, held_points = zip(*curves, strict=True)
-    return tuple(arrays[::2]), tuple(arrays[1::2]), (training, held_out, held_points), best_epoch
+    training, unseen_loss, unseen_points = zip(*curves, strict=True)
+    losses = (training, unseen_loss, unseen_points)
+    return tuple(arrays[::2]), tuple(arrays[1::2]), losses, best_epoch
+
+
+def _stretched(
+    layers: list[torch.Tensor], x: torch.Tensor, targets: torch.Tensor
+) -> list[torch.Tensor]:
+    """The network with its last layer stretched towards targets (N, Q) in its outputs' unit."""
+    with torch.no_grad():
+        outputs = _network(layers, x)
+    found = stretches(outputs.cpu().numpy(), targets.cpu().numpy())
+    slope, offset = (torch.from_numpy(part).to(x) for part in found)
+    return [*layers[:-2], slope[:, None] * layers[-2], slope * layers[-1] + offset]
 
 
 def _layers(sizes: tuple[int, ...], draws: torch.Generator) -> list[torch.Tensor]:
@@ -121,13 +144,13 @@ def _network(layers: list[torch.Tensor], x: torch.Tensor) -> torch.Tensor:
 
 def _loss(
     model: ShapeModel,
-    standard: tuple[Array, Array],
+    standard: tuple[Array, Array, Array],
     variance: float,
     config: RegressorConfig,
     device: torch.device,
 ) -> Loss:
     """The loss as a function of outputs, targets, their weights and landmarks; also (12) alone."""
-    shape, basis, modes, mean, spread = (
+    shape, basis, modes, mean, spread, mixing = (
         torch.from_numpy(np.ascontiguousarray(a)).to(device)
         for a in (model.mean_shape, model.basis, model.modes, *standard)
     )
@@ -140,7 +163,7 @@ def _loss(
         landmarks = ((x - points[..., 0]) ** 2 + (y - points[..., 1]) ** 2).mean() / 2
         if not config.code_weight:
             return config.landmark_weight * landmarks, landmarks
-        codes = (trust * (outputs - targets) ** 2).mean()
+        codes = (((trust.sqrt() * (outputs - targets)) @ mixing) ** 2).mean()
         weighted = config.landmark_weight * landmarks + config.code_weight * variance * codes
         return weighted, landmarks
 

@@ -67,8 +67,8 @@ def speed(rows: int, landmarks: int, few: int, sweeps: int = 10) -> dict[str, fl
     limit_threads(2)
     points = drawn(rows, landmarks)
     found = loops(points[:few], sweeps, rows / few)
-    found["closed"], closed = took(lambda: fit_nrsfm(points, CLOSED))
-    found["joint"], joint = took(lambda: fit_nrsfm(points, JOINT))
+    found["closed"], closed = took(lambda: fit_nrsfm(points, CLOSED, workers=2))
+    found["joint"], joint = took(lambda: fit_nrsfm(points, JOINT, workers=2))
     found["als"], (objective, total) = took(lambda: alternated(points, sweeps))
     found["als residual"] = float(np.sqrt(objective / total))
     found["closed residual"] = closed.relative_residual

@@ -6,6 +6,7 @@ import csv
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,6 +19,8 @@ from jobs.control_table_trials import TableSettings
 from mining.description import describe
 from mining.evaluation.control_table_edits import draw_edits
 from mining.methods.control import fit_control
+from mining.methods.control_file import load_control, save_control
+from mining.methods.embedding import EmbeddingConfig, train_embedding
 from mining.methods.nrsfm import NrsfmConfig
 from mining.methods.regressor import RegressorConfig
 from schemas.errors import InputError
@@ -67,14 +70,14 @@ def test_a_table_of_all_spaces_and_the_same_one_with_another_number_of_workers(
         assert row["latents"] == 40 and row["edits"] == 80
         assert 20 < row["faces"] < 40 and 40 < row["edited_faces"] < 80
         values = [one["value"] for one in row["sums"].values()]
-        assert np.isfinite(values).all() and len(values) == 6
+        assert np.isfinite(values).all() and len(values) == 8
         # 300 images teach the landmarks to far less than the 0.3 that they are apart
         assert row["means"]["L_L(w)"]["value"] < 0.05**2
         assert row["means"]["L_L(w)"]["value"] * 136 == pytest.approx(values[0])
     # here z is w, so that the two are the same table row
     z, w = told["rows"][:2]
     assert z["sums"] == w["sums"]
-    assert {o["loss"] for o in told["orderings"]} == {"L_R", "L_ID"}
+    assert {o["loss"] for o in told["orderings"]} == {"L_R", "L_R centred", "L_ID"}
     assert "40 drawn afresh, seed 0" in told["facts"]["test codes"]
     assert json.loads((tmp_path / "a" / "table.json").read_text()) == told
     assert "## " not in (tmp_path / "a" / "table.md").read_text()
@@ -86,6 +89,24 @@ def test_a_table_of_all_spaces_and_the_same_one_with_another_number_of_workers(
     assert json.loads(second.stdout) == told
     taken = [*words[:-2], "--out", str(tmp_path / "a")]
     assert "holds table.json, table.md, table.csv already" in refused(*taken)
+
+
+@pytest.mark.ray
+def test_a_table_by_gradient_that_holds_identity_by_embeddings_it_fits(
+    datasets, tmp_path, environment
+):
+    words = [datasets[0], "--landmarks", "points_landmarks", "--codes", "12", "--spaces", "w"]
+    words += ["--method", "gradient", "--steps", "20", "--hold-identity", "--unasked", "0.5"]
+    for option in (*QUICK, "embedding.hidden=[32]", "embedding.epochs=5"):
+        words += ["--set", option]
+    done = run(environment, *words, "--out", str(tmp_path / "a"), "-o", "json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    said = "gradient, 20 steps, codes that are to stay weigh 0.5, identity held by an embedding"
+    assert told["facts"]["editing"] == said
+    (row,) = told["rows"]
+    assert all(np.isfinite(one["value"]) for one in row["sums"].values()) and row["walked"] > 0
+    assert load_control(str(tmp_path / "a" / "controls" / "w.safetensors")).embedding is not None
 
 
 def test_datasets_and_models_that_do_not_go_together(datasets, tmp_path):
@@ -108,6 +129,21 @@ def test_datasets_and_models_that_do_not_go_together(datasets, tmp_path):
     assert not (tmp_path / "new").exists()
 
 
+def test_control_models_of_other_latents_or_without_an_embedding_are_refused(
+    datasets, tmp_path, control
+):
+    words = ["--out", str(tmp_path / "new"), "--landmarks", "points_landmarks", "--spaces", "w"]
+    file = str(tmp_path / "w.safetensors")
+    save_control(control, file)
+    said = refused(datasets[0], *words, "--control", file, "--hold-identity")
+    assert "of w has no embedding for --hold-identity" in said
+    _, *others = control.regressor.weights
+    other = replace(control.regressor, centre=np.zeros(5), weights=(np.zeros((32, 5)), *others))
+    save_control(replace(control, regressor=other, latent_shape=()), file)
+    assert "of latents of 5 numbers; expected" in refused(datasets[0], *words, "--control", file)
+    assert not (tmp_path / "new").exists()
+
+
 def refused(*words: str) -> str:
     """What an InputError says of these arguments."""
     done = CliRunner().invoke(control_app, ["table", *words])
@@ -125,6 +161,7 @@ def refused(*words: str) -> str:
         (["--set", "nrsfm.compnents=4"], "components"),
         (["--angle", "0"], "angle is 0"),
         (["--spreads", "-1"], "spreads is -1"),
+        (["--set", "embedding.epochs=4"], "no embedding is asked for"),
         (["--control", "nowhere.safetensors"], "nowhere.safetensors is no file"),
         ([], "holds no manifest.json"),
     ],
@@ -165,18 +202,55 @@ def test_the_parts_of_a_worker_are_those_of_the_whole(control):
     assert not np.isclose(other.z, latents.z).all(axis=1).any()
 
 
-def test_codes_that_are_to_stay_can_be_freed(control):
-    manifest = describe(settings())
-    prober = Prober(manifest.content, "points_landmarks")
-    start = prober.draw(12, seed=0).w_plus[:, 0].astype(np.float64)
+@pytest.fixture(scope="module")
+def asked(control):
+    """12 latents with their edits: (start, target, which codes the edit changes)."""
+    prober = Prober(describe(settings()).content, "points_landmarks")
     edits = draw_edits(control.shape.names, 12)
-    phi = control.regressor.predict(start)[edits.rows]
-    target, asked = phi + edits.offsets, edits.offsets != 0
+    start = prober.draw(12, seed=0).w_plus[:, 0].astype(np.float64)[edits.rows]
+    target = control.regressor.predict(start) + edits.offsets
+    return start, target, edits.offsets != 0
+
+
+@pytest.mark.parametrize(("method", "steps"), [("analytic", 8), ("gradient", 100)])
+def test_codes_that_are_to_stay_can_be_freed(control, asked, method, steps):
+    start, target, mask = asked
+    single = mask.sum(axis=1) == 1
     misses = {}
     for unasked in (1.0, 0.0):
-        work = Work(None, (), "analytic", 8, unasked)
-        edited, reached = edit_latents(control, start[edits.rows], target, asked, work)
+        work = Work(None, (), method, steps, unasked)
+        edited, reached = edit_latents(control, start, target, mask, work)
         np.testing.assert_allclose(control.regressor.predict(edited), reached)
-        single = np.array(edits.kinds) == "one at a time"
-        misses[unasked] = np.abs((reached - target)[single])[asked[single]]
+        misses[unasked] = np.abs((reached - target)[single])[mask[single]]
     assert misses[0.0].mean() < misses[1.0].mean()
+
+
+def test_gradient_edits_near_the_target_whatever_rows_are_beside_them(control, asked):
+    start, target, mask = asked
+    work = Work(None, (), "gradient", 100, 1.0)
+    edited, reached = edit_latents(control, start, target, mask, work)
+
+    def missed(codes):
+        return (((codes - target) / control.regressor.spread) ** 2).mean(axis=1)
+
+    first = missed(control.regressor.predict(start))
+    assert (missed(reached) <= first).all() and missed(reached).mean() < first.mean()
+    for some in (slice(0, 5), slice(5, 24)):
+        alone, _ = edit_latents(control, start[some], target[some], mask[some], work)
+        np.testing.assert_allclose(alone, edited[some], atol=1e-9)
+
+
+@pytest.mark.parametrize(("method", "steps"), [("analytic", 8), ("gradient", 100)])
+def test_identity_is_held_where_asked(control, asked, method, steps):
+    start, target, mask = asked
+    draws = np.random.default_rng(1)
+    some = PointsGenerator().sample_z(300, draws).astype(np.float64)
+    faces = some @ draws.normal(size=(some.shape[1], 3))
+    held = train_embedding(some, faces, EmbeddingConfig(hidden=(32,), epochs=30))
+    known = replace(control, embedding=held)
+    moved = {}
+    for hold in (False, True):
+        work = Work(None, (), method, steps, 1.0, hold)
+        edited, _ = edit_latents(known, start, target, mask, work)
+        moved[hold] = np.linalg.norm(held.predict(edited) - held.predict(start), axis=1).mean()
+    assert moved[True] < moved[False]

@@ -240,6 +240,24 @@ def test_transfer_copies_the_pose_of_another_seed(run, lode, tmp_path, codes):
         assert row["target"]["alpha_0"] == row["codes"][0]["alpha_0"]
 
 
+def test_transfer_copies_the_pose_of_a_photo(run, lode, tmp_path):
+    generator = HeadGenerator(256)
+    w = generator.map(generator.sample_z(1, np.random.default_rng(8)))
+    face = generator.synthesize(generator.broadcast(w))[0]
+    photo = np.full((300, 360, 3), 128, np.uint8)
+    photo[22:278, 52:308] = face[..., ::-1]
+    cv2.imwrite(str(tmp_path / "photo.jpg"), photo)
+    words = ("--from-image", tmp_path / "photo.jpg", "--to", 1, "--parts", "pose", "--frames", 2)
+    said = told(lode, "edit", "transfer", "--run", run, *words, "--out", tmp_path / "x.png")
+    true = dict(zip(table.NAMES, generator.parameters(generator.broadcast(w))[0], strict=True))
+    assert (said["from"], said["codes_from"]) == ("photo.jpg", "landmarks")
+    (row,) = said["rows"]
+    for angle in ("yaw", "pitch", "roll"):
+        assert row["target"][angle] == said["from_codes"][angle]
+    assert said["from_codes"]["roll"] == pytest.approx(true["roll"], abs=5)
+    assert cv2.imread(str(tmp_path / "x.png")).shape[1] == 3 * (EDGE + 4) + 4
+
+
 def test_latents_of_a_file_are_edited_as_seeds_are(run, lode, tmp_path):
     generator = HeadGenerator(**OPTIONS)
     w = generator.map(generator.sample_z(2, np.random.default_rng(1)))
@@ -328,7 +346,10 @@ def test_transfer_tells_its_mistakes(run, lode, tmp_path):
     for words, expected in {
         ("--from", 1, "--to", 2, "--parts", "poses"): "unknown part 'poses'",
         ("--from", 1): "no --to SEED",
-        ("--to", 1): "no --from SEED",
+        ("--to", 1): "neither --from SEED nor --from-image",
+        ("--from", 1, "--from-image", "x.png", "--to", 2): "both --from and --from-image",
+        ("--from-image", "x.png", "--to", 2, "--codes", "regressor"): "a photo has no latent",
+        ("--from-image", tmp_path / "none.png", "--to", 2): "is no file",
         ("--from", 1, "--to", 2, "--parts", ","): "no parts came",
     }.items():
         status, _, err = lode("edit", "transfer", "--run", run, *words, *out)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from jobs.editing import edit_along, edit_codes, evenly, transfer_codes
+from jobs.editing import edit_along, edit_codes, transfer_codes
 from jobs.editing_images import Edited, Look, measure_ends
 from jobs.editing_latents import Given, of_file, of_seeds
 from jobs.editing_run import Studio, open_studio
+from jobs.editing_sources import read_photo, source_of_latent, source_of_photo
+from jobs.editing_walk import evenly
 from mining.description import describe
+from mining.editing.pictures import encode
 from mining.editing.request import parse_request
 from mining.latents import shard_latents
 from mining.methods.control import fit_control
@@ -82,26 +85,84 @@ def test_landmarks_go_where_they_are_predicted_in_every_space(studios, space):
 
 def test_a_transfer_ends_at_the_source(studios):
     studio = studios["w"]
-    to, source = (of_seeds(studio.generator, studio.manifest, seeds) for seeds in ([1, 2], [3]))
-    edited = transfer_codes(studio, to, source, ["pose"], LOOK)
-    assert edited.images.shape == (2, 4, 32, 32, 3)
-    np.testing.assert_array_equal(edited.images[0, -1], edited.images[1, -1])
+    to, other = (of_seeds(studio.generator, studio.manifest, seeds) for seeds in ([1, 2], [3]))
     control = studio.control()
+    source = source_of_latent(studio, control, other, 32, measured=False)
+    edited = transfer_codes(studio, control, to, source, ["pose"], LOOK)
+    assert edited.images.shape == (2, 4, 32, 32, 3)
+    for row in edited.images[:, -1]:
+        np.testing.assert_array_equal(row, studio.generator.synthesize(other.w_plus)[0])
     q = [control.regressor.predict(end)[:, 3:6] for end in edited.ends]
-    wanted = control.regressor.predict(source.of_space(studio.generator, "w"))[:, 3:6]
+    wanted = source.codes[:, 3:6]
     assert np.abs(q[1] - wanted).max() < 0.1 * np.abs(q[0] - wanted).max() + 0.02
     assert edited.captions[0][0] == "pose 0%" and edited.captions[0][-1] == "seed 3"
 
 
-def test_what_came_by_equation_11_is_nearly_what_the_regressor_reads(studios):
-    studio = studios["w"]
-    to, source = (of_seeds(studio.generator, studio.manifest, seeds) for seeds in ([1], [3]))
+def test_what_came_by_equation_11_is_nearly_what_the_regressor_reads(studios, tmp_path):
+    studio, control = studios["w"], studios["w"].control()
+    other = of_seeds(studio.generator, studio.manifest, [3])
     read, fitted = (
-        transfer_codes(studio, to, source, ["pose"], LOOK, measured).about["from_codes"]
-        for measured in (False, True)
+        source_of_latent(studio, control, other, 32, measured) for measured in (False, True)
     )
-    for angle in ("yaw", "pitch", "roll"):
-        assert fitted[angle] == pytest.approx(read[angle], abs=6)
+    assert (read.codes_from, fitted.codes_from) == ("regressor", "landmarks")
+    assert np.degrees(np.abs(fitted.codes - read.codes)[:, 3:6]).max() < 6
+    np.testing.assert_array_equal(fitted.picture, read.picture)
+    # the same image as a file, without its latent
+    path = tmp_path / "face.png"
+    path.write_bytes(encode(fitted.picture[0], ".png"))
+    photo = source_of_photo(studio, control, str(path), 32)
+    np.testing.assert_allclose(photo.codes, fitted.codes, atol=1e-9)
+    np.testing.assert_array_equal(photo.picture, fitted.picture)
+    assert (photo.label, photo.codes_from) == ("face.png", "landmarks")
+
+
+def test_a_photo_is_a_square_with_its_face_in_the_middle(tmp_path):
+    wide = np.arange(20 * 30 * 3, dtype=np.uint8).reshape(20, 30, 3)
+    (tmp_path / "wide.png").write_bytes(encode(wide, ".png"))
+    square = read_photo(str(tmp_path / "wide.png"))
+    np.testing.assert_array_equal(square[5:25], wide)
+    assert square.shape == (30, 30, 3) and (square[:5] == 255).all() and (square[25:] == 255).all()
+
+
+def test_files_that_are_no_photos_are_refused(tmp_path, rng):
+    data = encode(rng.integers(0, 255, (24, 24, 3), np.uint8), ".png")
+    large = data[:16] + (60_000).to_bytes(4, "big") * 2 + data[24:]
+    files = {
+        "text.png": (b"no image", "no image that can be read"),
+        "short.png": (data[:40], "no image that can be read"),
+        "large.png": (large, "60000 x 60000 pixels, more than"),
+        "empty.jpg": (b"", "no image that can be read"),
+    }
+    for name, (content, said) in files.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(InputError, match=said):
+            read_photo(str(tmp_path / name))
+    with pytest.raises(InputError, match="is no file"):
+        read_photo(str(tmp_path / "none.png"))
+
+
+@pytest.mark.parametrize("method", ["analytic", "gradient"])
+def test_a_sweep_goes_from_one_end_to_the_other(studios, method):
+    studio = studios["w"]
+    given = of_seeds(studio.generator, studio.manifest, [1, 2])
+    look = Look(frames=5, size=32, method=method)
+    edited = edit_codes(studio, given, parse_request("yaw=-8..8, roll=2"), look)
+    assert edited.images.shape[:2] == (2, 5)
+    for row in edited.rows:
+        np.testing.assert_allclose(
+            [codes["yaw"] for codes in row["codes"]], [-8, -4, 0, 4, 8], atol=0.6
+        )
+        np.testing.assert_allclose([codes["roll"] for codes in row["codes"]], 2, atol=0.6)
+    # a frame is what its own value asks for
+    one = edit_codes(studio, given, parse_request("yaw=4, roll=2"), Look(2, 32, method))
+    np.testing.assert_allclose(
+        [row["codes"][3]["yaw"] for row in edited.rows],
+        [row["codes"][-1]["yaw"] for row in one.rows],
+        atol=1e-6,
+    )
+    # random points have no nose, which tells yaw > 0 from yaw < 0; half of 16 degrees for the
+    # scale of a shape model of 300 rows
+    np.testing.assert_allclose(np.abs(turned(studio, given, edited)), 16, atol=8)
 
 
 def test_a_direction_moves_every_row_by_its_steps(studios):

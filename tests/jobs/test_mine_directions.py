@@ -10,7 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from jobs.editing_run import CONTROL
 from jobs.generate_dataset import open_complete
+from jobs.mine_directions import _write_control
+from jobs.mining_stage import Mined
+from mining.methods.control_file import load_control
 from schemas.config import load_settings
 from schemas.errors import RunError
 from storage.catalog import Catalog
@@ -50,6 +54,21 @@ def test_it_finds_the_planted_directions(run):
         own = card.response(attribute)
         # one unit of w is one unit of the attribute, which the image shows to 16 bits
         assert own.low - 0.1 <= 1.0 <= own.high + 0.1
+
+
+def test_the_control_model_lies_beside_the_results_until_a_run_needs_none(run, tmp_path):
+    written = Path(run["report"]).parent / CONTROL
+    control = load_control(str(written))
+    assert control.shape.components == 4 and control.generator == "points"
+    assert (control.space, len(control.fingerprint)) == ("w", 64)
+    kept = tmp_path / CONTROL
+    kept.parent.mkdir()
+    kept.write_bytes(written.read_bytes())
+    _write_control(Mined((), {}, None, {}), str(tmp_path))
+    assert not kept.exists()
+    _write_control(Mined((), {}, control, {}), str(tmp_path))
+    np.testing.assert_array_equal(load_control(str(kept)).shape.basis, control.shape.basis)
+    assert (Path(run["report"]).parent / "results" / "shape.parquet").exists()
 
 
 @pytest.mark.slow

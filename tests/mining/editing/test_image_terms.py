@@ -269,3 +269,36 @@ def test_files_that_are_no_networks_are_refused(tmp_path, load):
     with pytest.raises(InputError, match="does not run on an image"):
         load(path, size=2)
     assert load(path, sha256=hashlib.sha256(path.read_bytes()).hexdigest(), size=EDGE)
+
+
+def test_damaged_torchscript_is_refused(tmp_path):
+    """Each byte of the archive's directory and of its first header in turn, and cut short."""
+    path = saved(Scripted(), tmp_path / "whole.pt")
+    data, refused = path.read_bytes(), 0
+    places = [*range(0, 60, 5), *range(len(data) - 500, len(data), 9)]
+    for damaged in [
+        data[:-40],
+        *(data[:i] + bytes([data[i] ^ 0xA5]) + data[i + 1 :] for i in places),
+    ]:
+        path.write_bytes(damaged)
+        try:
+            identity_network(path, size=EDGE)
+        except InputError:
+            refused += 1
+    assert refused > 20
+
+
+def test_a_module_without_a_program_is_refused(tmp_path):
+    class Idle(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.kept = torch.nn.Parameter(torch.zeros(3))
+
+        @torch.jit.ignore
+        def forward(self, x):
+            return x
+
+    path = saved(Idle(), tmp_path / "idle.pt")
+    for load in (identity_network, lpips_network):
+        with pytest.raises(InputError, match="idle.pt"):
+            load(path, size=EDGE)

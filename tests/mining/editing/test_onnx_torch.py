@@ -132,8 +132,68 @@ def test_a_graph_that_grows_without_end_is_refused_before_it_runs(tmp_path):
     names = ["image", *(f"x{k}" for k in range(40))]
     nodes = [node("Concat", [a, a], [b], axis=1) for a, b in zip(names, names[1:], strict=False)]
     path = written(tmp_path, [*nodes, node("Flatten", [names[-1]], ["out"])])
-    with pytest.raises(InputError, match="makes .* numbers, expected at most"):
+    with pytest.raises(InputError, match="makes .* numbers.*, expected at most"):
         read_onnx(path)
+
+
+def test_features_are_bounded_all_together(tmp_path):
+    """None is large, and there are many: all are kept to the end."""
+    names = ["image", *(f"x{k}" for k in range(12))]
+    twice = [
+        node("Concat", [a, a], [b], axis=1) for a, b in zip(names[:13], names[1:], strict=False)
+    ]
+    many = [node("Relu", [names[-1]], [f"r{k}"]) for k in range(400)]
+    path = written(tmp_path, [*twice, *many, node("Flatten", ["image"], ["out"])])
+    with pytest.raises(InputError, match="Relu .* with all before it, expected at most"):
+        read_onnx(path, size=SIZE)
+
+
+@pytest.mark.parametrize("pads", [[0, 0, 1 << 16, 1 << 16], [1 << 20] * 4, [0, 0, -1, 0]])
+def test_borders_that_are_larger_than_any_image_are_refused(tmp_path, rng, pads):
+    """With strides as wide the result is small; what is padded is not."""
+    nodes = [
+        node("Conv", ["image", "w"], ["x"], pads=pads, strides=[1 << 16] * 2),
+        node("Flatten", ["x"], ["out"]),
+    ]
+    path = written(tmp_path, nodes, {"w": floats(rng, 4, 3, 3, 3)})
+    with pytest.raises(InputError, match=r"Conv 'x' does not fit its inputs: pads"):
+        read_onnx(path, size=SIZE)
+
+
+def test_what_is_gathered_from_outside_is_refused(tmp_path):
+    nodes = [node("Gather", ["image", "at"], ["x"], axis=1), node("Flatten", ["x"], ["out"])]
+    with pytest.raises(InputError, match=r"Gather of \[5\] from an edge of 3"):
+        read_onnx(written(tmp_path, nodes, {"at": whole(5)}), size=SIZE)
+
+
+def test_names_that_are_no_text_are_refused(tmp_path):
+    path = written(tmp_path, [node("Flatten", ["image"], ["out"])])
+    path.write_bytes(path.read_bytes().replace(b"Flatten", b"Fl\xfftten"))
+    with pytest.raises(InputError):
+        read_onnx(path, size=SIZE)
+
+
+def test_damaged_files_are_refused_or_run(tmp_path, rng):
+    """Bytes changed, lost, doubled or made huge: never another error than InputError."""
+    sound, refused = iresnet(tmp_path, rng).read_bytes(), 0
+    path = tmp_path / "damaged.onnx"
+    for _ in range(250):
+        data, at = bytearray(sound), int(rng.integers(len(sound)))
+        other = int(rng.integers(len(sound)))
+        data[at : at + int(rng.integers(4))] = [
+            bytes(rng.integers(0, 256, 2, np.uint8)),
+            b"",
+            sound[other : other + 30],
+            b"\xff" * 9 + b"\x01",
+        ][int(rng.integers(4))]
+        path.write_bytes(data)
+        try:
+            network = read_onnx(path)
+        except InputError:
+            refused += 1
+        else:
+            assert network.width > 0
+    assert refused > 25
 
 
 def test_whole_numbers_that_grow_are_refused(tmp_path):

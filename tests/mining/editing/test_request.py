@@ -51,7 +51,8 @@ def test_an_s_counts_spreads_from_the_mean_or_from_what_is():
 
 @pytest.mark.parametrize(
     "text", ["", "yaw", "yaw=", "yaw=high", "yaw==3", "=3", "yaw=3;pitch=2", "yaw=1e999", "yaw=nan",
-             "yaw=3,,pitch=2", "yaw=3 4", "yaw*=2", "yaw=0x10", "yaw=2ss", "x" * 20_000]
+             "yaw=3,,pitch=2", "yaw=3 4", "yaw*=2", "yaw=0x10", "yaw=2ss", "x" * 20_000,
+             "yaw=1..", "yaw=..2", "yaw=1..2..3", "yaw=1....2", "alpha_0=1s..2", "yaw=1..1e999"]
 )  # fmt: skip
 def test_what_is_no_request_is_told_how_one_looks(text):
     with pytest.raises(InputError, match="edit: "):
@@ -80,8 +81,30 @@ def test_what_no_camera_is_and_what_no_image_showed_is_refused():
         parse_request("yaw=61").target(q, NAMES, mean, spread)
 
 
+def test_two_values_are_the_ends_of_a_sweep():
+    q, mean, spread = codes(), np.full(len(NAMES), 0.5), np.full(len(NAMES), 0.1)
+    request = parse_request(
+        "yaw=-20..20, roll-=5..2.5, alpha_1 = -2s .. 2s, t_x+=1e-2, pitch=.5...5"
+    )
+    assert request.sweeps and not request.begin.sweeps and not parse_request("yaw=20").sweeps
+    (first, asked), (last, same) = (
+        each.target(q, NAMES, mean, 10 * spread) for each in (request.begin, request)
+    )
+    np.testing.assert_array_equal(asked, same)
+    before, first, last = (dict(zip(NAMES, rows.T, strict=True)) for rows in (q, first, last))
+    np.testing.assert_allclose(np.degrees([first["yaw"], last["yaw"]]), [[-20] * 3, [20] * 3])
+    moved = np.degrees([end["roll"] - before["roll"] for end in (first, last)])
+    np.testing.assert_allclose(moved, [[-5] * 3, [-2.5] * 3])
+    np.testing.assert_allclose([first["alpha_1"], last["alpha_1"]], [[-1.5] * 3, [2.5] * 3])
+    np.testing.assert_array_equal(first["t_x"], last["t_x"])
+    np.testing.assert_allclose(np.degrees([first["pitch"], last["pitch"]]), 0.5)
+    with pytest.raises(InputError, match="asks for -200 degrees"):
+        parse_request("yaw=-200..20").begin.target(q, NAMES)
+
+
 finite = st.floats(-1e6, 1e6).map(lambda x: float(f"{x:.6g}"))
-changes = st.builds(Change, st.sampled_from(NAMES), finite, st.booleans(), st.booleans())
+changes = st.builds(Change, st.sampled_from(NAMES), finite, st.booleans(), st.booleans(),
+                    st.none() | finite)  # fmt: skip
 
 
 @given(st.lists(changes, min_size=1, max_size=6, unique_by=lambda change: change.code))

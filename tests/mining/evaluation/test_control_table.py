@@ -124,12 +124,40 @@ def test_planted_errors_come_back_as_sums_and_means(rng, project, head):
     assert row.sums["L_phi"].value == pytest.approx(0.04)
     assert row.means["L_phi"].value == pytest.approx(0.04 / Q)
     assert row.sums["L_R"].value == pytest.approx(POINTS * 9e-4)
+    assert row.sums["L_R centred"].value < 1e-18  # all of it is shift
     assert row.means["L_R"].high == pytest.approx(9e-4 / 2)  # no row differs from another
     assert row.means["L_ID"] == row.sums["L_ID"]
     own = project(missed) - trial.edited_landmarks
     by_hand = (own**2).sum(axis=(1, 2))
     each = [by_hand[np.array(edits.kinds) == kind].mean() for kind in (SINGLE, JOINT)]
     assert row.sums["L_L(w_edit)"].value == pytest.approx(np.mean(each))
+
+
+def test_the_shift_is_taken_out_of_edited_and_unedited_landmarks(rng, project, head):
+    codes, edits = head.codes(rng, ROWS), draw_edits(NAMES, ROWS)
+    bend = rng.normal(size=(2 * ROWS, POINTS, 2))
+    bend *= (
+        0.1 / np.linalg.norm(bend - bend.mean(axis=1, keepdims=True), axis=(1, 2))[:, None, None]
+    )
+    shifts = rng.normal(size=(ROWS, 1, 2))  # of each head, kept by its edits
+    wanted = project(codes[edits.rows] + edits.offsets)
+    trial = exact(
+        rng,
+        project,
+        codes,
+        edits,
+        landmarks=project(codes) + shifts,
+        edited_landmarks=wanted + bend + shifts[edits.rows],
+    )
+    row = summarise("w", control_losses(project, trial), resamples=50)
+    assert row.sums["L_R centred"].value == pytest.approx(0.1**2)
+    assert row.sums["L_R"].value > 1
+    bare = summarise("w", control_losses(project, exact(rng, project, codes, edits)), 50)
+    # q_edit keeps t, so that R(q_edit) and R(phi(w)) have one centroid
+    for one in (row, bare):
+        assert one.sums["L_R centred, unedited"].value == pytest.approx(
+            bare.sums["L_R unedited"].value
+        )
 
 
 def test_images_without_a_face_are_counted_and_cost_only_what_needs_one(rng, project, head):
@@ -142,7 +170,7 @@ def test_images_without_a_face_are_counted_and_cost_only_what_needs_one(rng, pro
     assert (row.latents, row.faces, row.edits, row.edited_faces) == (60, 59, 120, 117)
     known = {name: np.isfinite(losses.values[name]).sum() for name in COLUMNS}
     assert known["L_L(w)"] == 59 and known["L_phi"] == 120
-    assert known["L_R"] == known["L_L(w_edit)"] == 117
+    assert known["L_R"] == known["L_R centred"] == known["L_L(w_edit)"] == 117
     assert known["L_ID"] == 115  # of the edits of latent 3, and of those three
     assert all(np.isfinite(found.value) for found in row.sums.values())
 
@@ -256,6 +284,7 @@ def rows_of(rng, project, codes, sizes, seeds, noise):
     """One row a space, whose L_R and L_ID are planted; noise is shared by the latents."""
     edits = draw_edits(NAMES, len(codes))
     wanted = codes[edits.rows] + edits.offsets
+    signs = np.resize([1.0, -1.0], (POINTS, 1))  # gaps that are no shift
     rows = []
     for (space, (obeyed, identity)), seed in zip(sizes.items(), seeds, strict=True):
         size = np.sqrt((obeyed + noise[edits.rows]) / (2 * POINTS))
@@ -267,7 +296,7 @@ def rows_of(rng, project, codes, sizes, seeds, noise):
             project,
             codes,
             edits,
-            edited_landmarks=project(wanted) + size[:, None, None],
+            edited_landmarks=project(wanted) + size[:, None, None] * signs,
             descriptors=face,
             edited_descriptors=moved,
         )
@@ -282,15 +311,16 @@ def test_orderings_are_checked_and_pairs_of_the_same_images_compared(rng, projec
     paired = orderings(rows_of(rng, project, codes, sizes, (3, 3, 3), noise))
     assert [(o.loss, o.best, o.holds, o.certain) for o in paired] == [
         ("L_R", "w", True, True),
+        ("L_R centred", "w", True, True),
         ("L_ID", "w+ (tied rows)", True, True),
     ]
     gap = paired[0].differences["z"]
     assert gap.value == pytest.approx(0.01) and gap.high - gap.low < 1e-9  # the noise cancels
     apart = orderings(rows_of(rng, project, codes, sizes, (3, 4, 5), noise))
-    assert [(o.holds, o.certain) for o in apart] == [(True, False), (True, False)]
+    assert [(o.holds, o.certain) for o in apart] == [(True, False)] * 3
     turned = {"z": (0.10, 0.05), "w": (0.2, 0.33), "w+ (tied rows)": (0.3, 0.185)}
     wrong = orderings(rows_of(rng, project, codes, turned, (3, 3, 3), noise))
-    assert [(o.holds, o.certain) for o in wrong] == [(False, True), (False, True)]
+    assert [(o.holds, o.certain) for o in wrong] == [(False, True)] * 3
 
 
 def test_the_papers_own_table_has_the_orderings_that_are_checked():

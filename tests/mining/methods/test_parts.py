@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mining.methods.fit_parts import fit_parts
+from mining.methods.fit_parts import fit_parts, measured
 from mining.methods.nrsfm import NrsfmConfig, fit_nrsfm
 from mining.methods.parts import LocalParts, SpilledParts
 from mining.methods.robust_landmarks import robust_space
-from mining.methods.row_parts import row_keys
+from mining.methods.row_parts import row_keys, usable_rows
 from schemas.errors import InputError
 from tests.mining.methods.test_refine import MODES, planted, planted_with_shape, procrustes
 
@@ -81,8 +81,9 @@ def test_rows_that_miss_landmarks_or_lie_on_a_line_are_skipped_and_counted(rng):
     spoilt[7] = np.linspace(0.2, 0.8, landmarks.shape[1])[:, None] * [1, 0.7]
     empty = np.full((4, landmarks.shape[1], 2), np.nan)
     config = NrsfmConfig(MODES, sweeps=10)
-    found = fit_parts(LocalParts([spoilt[:90], empty, spoilt[90:]]), config)
+    found = fit_parts(LocalParts([empty[:0], spoilt[:90], empty, spoilt[90:]]), config)
     assert (found.rows, found.missing, found.flat) == (196, 7, 1)
+    np.testing.assert_array_equal(np.flatnonzero(~usable_rows(spoilt)), [3, 7, 50, 120])
     kept = fit_nrsfm(np.delete(landmarks, [3, 7, 50, 120], axis=0), config)
     np.testing.assert_allclose(found.model.mean_shape, kept.mean_shape, atol=1e-8)
     np.testing.assert_allclose(np.concatenate(list(found.codes)), kept.codes, atol=1e-5)
@@ -94,8 +95,41 @@ def test_what_cannot_be_fitted_is_said(rng):
         fit_parts(LocalParts([landmarks[:30], landmarks[30:, 1:]]), NrsfmConfig(MODES))
     with pytest.raises(InputError, match=r"\(60, 30\), expected \(N, L, 2\)"):
         fit_parts(LocalParts([landmarks[..., 0]]), NrsfmConfig(MODES))
-    with pytest.raises(InputError, match="0 rows of 30 landmarks cannot carry"):
-        fit_parts(LocalParts([np.full_like(landmarks, np.nan)]), NrsfmConfig(MODES))
+    for nothing in (np.full_like(landmarks, np.nan), landmarks[:0]):
+        with pytest.raises(InputError, match="0 rows of 30 landmarks cannot carry"):
+            fit_parts(LocalParts([nothing]), NrsfmConfig(MODES))
+    with pytest.raises(InputError, match=r"\(60, 0, 2\), expected \(N, L, 2\)"):
+        fit_nrsfm(landmarks[:, :0], NrsfmConfig(MODES))
+    with pytest.raises(InputError, match="2 rows of a sample of 2 differ; expected at least 4"):
+        fit_nrsfm(landmarks, NrsfmConfig(MODES, sample=2))
+    with pytest.raises(InputError, match="rows of a sample of 20 have enough landmarks that agree"):
+        fit_nrsfm(landmarks[:20], NrsfmConfig(16, robust=True))
+
+
+def test_rows_that_come_many_times_are_in_the_sample_once(rng):
+    landmarks, _ = planted(rng, rows=60)
+    for first in range(3):  # among few one has the smallest key, and filled the sample alone
+        often = np.concatenate([np.repeat(landmarks[first : first + 1], 120, axis=0), landmarks])
+        moments = measured(LocalParts(np.array_split(often, 3)), NrsfmConfig(sample=100))
+        assert (moments.rows, len(moments.sample)) == (180, 60)
+        np.testing.assert_array_equal(
+            np.unique(moments.sample, axis=0), np.unique(landmarks, axis=0)
+        )
+    found = fit_nrsfm(often, NrsfmConfig(MODES, sweeps=10, sample=100))
+    np.testing.assert_allclose(found.codes[:120], found.codes[:1].repeat(120, axis=0), atol=1e-9)
+
+
+def test_a_row_of_which_too_little_is_right_costs_the_others_nothing(rng):
+    landmarks, _ = planted(rng, rows=200)
+    landmarks[10, :28] = 0.4  # to the robust fit the other two are errors, and these fix no camera
+    config = NrsfmConfig(MODES, sweeps=10, robust=True)
+    found = fit_parts(LocalParts([landmarks[:90], landmarks[90:]]), config)
+    codes = np.concatenate(list(found.codes))
+    assert np.isnan(codes[10]).all() and np.isfinite(np.delete(codes, 10, axis=0)).all()
+    gaps = found.model.project(np.delete(codes, 10, axis=0)) - np.delete(landmarks, 10, axis=0)
+    assert np.sqrt((gaps**2).mean()) < 2e-3
+    with pytest.raises(InputError, match="1 of 200 rows are collinear as the shape model sees"):
+        fit_nrsfm(landmarks, config)
 
 
 @settings(max_examples=30, deadline=None)

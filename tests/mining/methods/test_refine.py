@@ -119,6 +119,17 @@ def test_scaled_orthographic_cameras_are_no_worse_than_the_true_ones(rng):
     np.testing.assert_allclose(k[:, 1], 0, atol=1e-9)
 
 
+def test_rows_that_fix_no_camera_harm_no_others(rng):
+    shape = rng.normal(size=(3, 20))
+    shape -= shape.mean(axis=1, keepdims=True)
+    true = np.linalg.qr(rng.normal(size=(60, 3, 3)))[0][:, :2]
+    points = true @ shape
+    points[0], points[1, 1], points[2, 0] = 0, 2 * points[1, 0], 0  # a point, two lines
+    found = scaled_orthographic(points, shape, steps=50)
+    assert np.isfinite(found).all() and not found[0].any()
+    np.testing.assert_allclose(found[3:], true[3:], atol=1e-9)
+
+
 @pytest.fixture(scope="module")
 def heads():
     """(HEADS, 68, 2) true landmarks, (3, 68) the mean true shape, pitch, yaw and roll."""

@@ -20,6 +20,7 @@ from mining.methods.regressor import (
     whitening,
 )
 from mining.methods.shape_model import ShapeModel, amplitudes, codes_from
+from mining.methods.unshrinking import stretches
 from schemas.errors import InputError, RunError
 
 ROWS, WIDTH, POINTS = 400, 12, 20
@@ -105,6 +106,62 @@ def test_jacobian_is_the_derivative_and_pullback_its_product(task, trained, rng)
     np.testing.assert_allclose(trained.pullback(at, weights), expected, atol=1e-12)
 
 
+def shrunk_rows(rng, slopes, rows=800):
+    """Outputs, and targets that lie on a line of each slope through them, with noise."""
+    outputs = rng.normal(size=(rows, len(slopes))) + 0.5
+    return outputs, slopes * (outputs - 0.5) + 0.4 + 0.3 * rng.normal(size=outputs.shape)
+
+
+def test_outputs_are_stretched_to_their_targets_and_not_to_outliers(rng):
+    slopes = np.array([0.6, 1.0, 1.3, 1.7, 3.0])
+    outputs, targets = shrunk_rows(rng, slopes)
+    targets[:40] = -20 * np.sign(outputs[:40])
+    found, offset = stretches(outputs, targets)
+    np.testing.assert_allclose(found, [1, 1, 1.3, 1.7, 2], atol=0.06)
+    middle = np.median(outputs, axis=0)  # the middle stays
+    np.testing.assert_allclose(found * middle + offset, middle, atol=0.1)
+
+
+def test_a_few_rows_of_a_code_that_is_not_predicted_stretch_nothing(rng):
+    far = []
+    for _ in range(200):
+        outputs = 0.1 * rng.normal(size=(20, 1))
+        found, offset = stretches(outputs, rng.normal(size=(20, 1)))
+        far.append(found[0])
+    assert np.mean(np.array(far) > 1.01) < 0.5  # by plain least squares .5, and up to any slope
+    for rows in (0, 1, 2):
+        found, offset = stretches(outputs[:rows], outputs[:rows])
+        assert (found == 1).all() and (offset == 0).all()
+    same = np.ones((30, 1))
+    assert stretches(same, rng.normal(size=(30, 1)))[0] == 1
+
+
+def test_unshrinking_lowers_the_held_out_loss_and_is_all_in_the_last_layer(task):
+    config = dataclasses.replace(QUICK, weight_decay=30.0, epochs=20, unshrink=False)
+    shrunk, found = train(task, config), train(task, dataclasses.replace(config, unshrink=True))
+    best = shrunk.best_epoch
+    assert found.best_epoch == best == int(np.argmin(found.held_out_loss))
+    assert found.held_out_loss[best] < 0.99 * shrunk.held_out_loss[best]
+    assert found.held_out_loss[:best] == shrunk.held_out_loss[:best]
+    for first, second in zip(found.weights[:-1], shrunk.weights[:-1], strict=True):
+        np.testing.assert_array_equal(first, second)
+    slopes = found.weights[-1] / shrunk.weights[-1]
+    np.testing.assert_allclose(slopes, np.repeat(slopes[:, :1], slopes.shape[1], axis=1))
+    assert (slopes >= 1 - 1e-12).all() and slopes[3:5, 0].min() > 1.02
+    np.testing.assert_array_equal(found.spread, shrunk.spread)
+
+
+def test_a_linear_map_has_one_jacobian(task, rng):
+    linear = train(task, dataclasses.replace(QUICK, hidden=(), epochs=3))
+    at, weights = task.latents[:3], rng.normal(size=10)
+    jacobian = linear.jacobian(at)
+    gaps = linear.predict(at[1:]) - linear.predict(at[:-1])
+    np.testing.assert_allclose(np.diff(at, axis=0) @ jacobian[0].T, gaps, atol=1e-12)
+    np.testing.assert_array_equal(jacobian[1:], jacobian[:-1])
+    expected = np.einsum("q,nqd->nd", weights, jacobian)
+    np.testing.assert_allclose(linear.pullback(at, weights), expected, atol=1e-12)
+
+
 def test_agrees_with_torch(task, trained):
     layers = []
     for weight, bias in zip(trained.weights, trained.biases, strict=True):
@@ -184,6 +241,7 @@ def test_default_has_three_hidden_layers_of_512_and_paper_its_settings(task):
     paper = PRESETS["paper"]
     assert (paper.learning_rate, paper.epochs, paper.batch) == (2e-5, 50, 256)
     assert paper.code_weight == paper.weight_decay == paper.averaging == paper.whiten == 0
+    assert PRESETS["default"].unshrink and not paper.unshrink
     one = train(task, dataclasses.replace(PRESETS["default"], epochs=1))
     shapes = [weight.shape for weight in one.weights]
     assert shapes == [(512, WIDTH), (512, 512), (512, 512), (10, 512)]
