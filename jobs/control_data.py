@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mining.fields import is_tied
+from mining.methods.row_parts import usable_rows
 from mining.spaces import SPACES, latents_in
 from schemas.errors import InputError
 from schemas.registry import fitted_options, unknown
@@ -141,7 +142,7 @@ def read_rows(dataset: Dataset, settings: ControlSettings) -> ControlRows:
         names.append(descriptor_column(dataset.manifest))
     table = dataset.read(names)
     landmarks = from_column(table.column(settings.landmarks))
-    rows = np.asarray(np.isfinite(landmarks).all(axis=(1, 2)))
+    rows = usable_rows(landmarks)
     if not rows.any():
         raise InputError(
             f"control: {settings.landmarks} were measured on none of {len(rows):,} images; see "

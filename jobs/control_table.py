@@ -13,6 +13,7 @@ from jobs.cluster import plain_errors, ray_session
 from jobs.control_data import check_dataset
 from jobs.control_table_tasks import Space, fit_shape, fit_space
 from jobs.control_table_trials import TableSettings, measured_rows
+from jobs.placement import check_placement, mining_needs
 from jobs.progress import Progress
 from mining.evaluation.control_table_edits import draw_edits
 from mining.evaluation.control_table_orderings import orderings
@@ -85,6 +86,9 @@ def make_table(
                 check_dataset(source.dataset, settings.of_space(space))
     target.check_writable()
     with ray_session(engine):
+        check_placement(
+            mining_needs(engine)[1:], engine
+        )  # the probers are like those that evaluate
         used = _fitted(sources, settings, given)
         for label, control in used.items():  # at once: what comes next may take an hour
             target.replace(file_of(label), control_bytes(control))

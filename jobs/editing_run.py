@@ -54,6 +54,11 @@ class Studio:
         """
         folder, _, name = self.control_url.rpartition("/")
         if not Store(folder or "/").exists(name):
+            if not self.control_url.endswith(CONTROL):
+                raise InputError(
+                    f"edit: --control {self.control_url} does not exist; expected a file that "
+                    "`lode control fit` wrote, or a run's results/control.safetensors."
+                )
             raise InputError(
                 f"edit: {self.control_url} does not exist; a run holds a control model where a "
                 "method such as nrsfm needed one. Expected --control FILE; make one with: "

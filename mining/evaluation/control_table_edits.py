@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -31,6 +32,11 @@ class EditConfig:
 
     def __post_init__(self) -> None:
         check_positive("edits", angle=self.angle, alpha=self.alpha)
+        if self.angle > math.pi / 2:
+            raise InputError(
+                f"edits: angle is {self.angle:g} rad, expected at most {math.pi / 2:.2f}: a quarter "
+                "turn. The paper's size of edit is 0.3."
+            )
         if self.spreads is not None:
             check_positive("edits", spreads=self.spreads)
         check_whole("edits", 1, singles=self.singles)

@@ -55,6 +55,7 @@ def run(environment, *words: str) -> subprocess.CompletedProcess:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_a_table_of_all_spaces_and_the_same_one_with_another_number_of_workers(
     datasets, tmp_path, environment
