@@ -36,10 +36,21 @@ def control_configs(mining: MiningSettings) -> tuple[Any, Any]:
     return shape, dataclasses.replace(PRESETS[preset], **fitted)
 
 
+HALVED = 3000  # rows that are split in halves, at most
+
+
+@dataclasses.dataclass(frozen=True)
+class ShapeChecks:
+    """What the report says of how far the shape model can be trusted."""
+
+    curve: Any | None  # ComponentCurve; None where there are too few rows
+    halves: tuple[float, ...]  # degrees between the bases of two halves; () where rows are too few
+
+
 def fit_on_ray(
     stored: Any, mining: MiningSettings, dataset: Dataset
 ) -> tuple[Any, Any, Any, dict[str, str]]:
-    """The control model, its reference for tasks, the curve of its choice of K, or why not.
+    """The control model, its reference for tasks, its `ShapeChecks`, or why there is none.
 
     Args:
         stored: reference to the `MiningData` of the dataset.
@@ -55,6 +66,7 @@ def fit_on_ray(
         try:
             with plain_errors("nrsfm and regressor"):
                 curve = ray.remote(num_cpus=1)(_choice).remote(stored, mining.seed)
+                halves = ray.remote(num_cpus=1)(_halves).remote(stored, configs[0], mining.seed)
                 fit = ray.remote(num_cpus=1)(_fit)
                 reference = fit.remote(stored, parts, *configs, facts)
                 control = ray.get(reference)
@@ -62,8 +74,8 @@ def fit_on_ray(
             failed = [method for method in mining.methods if needs_control(method)]
             return None, None, None, {f"{' and '.join(failed)} (control model)": str(error)}
         progress.advance(1)
-        with plain_errors("the choice of K"):
-            return control, reference, ray.get(curve), {}
+        with plain_errors("the checks of the shape model"):
+            return control, reference, ShapeChecks(ray.get(curve), ray.get(halves)), {}
 
 
 def _fit(data: MiningData, parts: Any, nrsfm: Any, regressor: Any, facts: Mapping[str, str]) -> Any:
@@ -104,6 +116,22 @@ def _choice(data: MiningData, seed: int) -> Any:
         return choose_components(landmarks, config=config, seed=seed)
     except InputError:
         return None
+
+
+def _halves(data: MiningData, nrsfm: Any, seed: int) -> tuple[float, ...]:
+    """Principal angles between the bases of two halves, in degrees; none where rows are too few."""
+    from mining.methods.halves import half_agreement
+    from mining.methods.row_parts import usable_rows
+
+    limit_threads(1)
+    rows = np.flatnonzero(usable_rows(data.landmarks))
+    if len(rows) > HALVED:
+        rows = np.random.default_rng(seed).choice(rows, HALVED, replace=False)
+    try:
+        found = half_agreement(np.asarray(data.landmarks[rows], np.float64), nrsfm, seed)
+    except InputError:
+        return ()
+    return tuple(float(angle) for angle in found.basis)
 
 
 def seeded(fields: set[str], options: Mapping[str, Any], seed: int) -> Mapping[str, Any]:

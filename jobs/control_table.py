@@ -86,9 +86,7 @@ def make_table(
                 check_dataset(source.dataset, settings.of_space(space))
     target.check_writable()
     with ray_session(engine):
-        check_placement(
-            mining_needs(engine)[1:], engine
-        )  # the probers are like those that evaluate
+        check_placement(mining_needs(engine)[1:], engine)  # probers need what evaluation does
         used = _fitted(sources, settings, given)
         for label, control in used.items():  # at once: what comes next may take an hour
             target.replace(file_of(label), control_bytes(control))

@@ -50,7 +50,7 @@ class Mined:
     settings: Mapping[str, str]  # method -> JSON of all its settings
     control: Any | None  # ControlModel, where a method needed one
     failures: Mapping[str, str]  # "method attribute", or "method" alone -> why
-    curve: Any | None = None  # ComponentCurve, where there is a control model and rows enough
+    checks: Any | None = None  # ShapeChecks, where there is a control model
 
 
 def check_mining(mining: MiningSettings, manifest: Manifest) -> None:
@@ -149,9 +149,9 @@ def mine(data: MiningData, mining: MiningSettings, dataset: Dataset) -> Mined:
     }
     stored = ray.put(data)
     run = ray.remote(num_cpus=1)(_mine_one)
-    control, control_ref, curve, failures = None, None, None, {}
+    control, control_ref, checks, failures = None, None, None, {}
     if needs_control(mining):
-        control, control_ref, curve, failures = fit_on_ray(stored, mining, dataset)
+        control, control_ref, checks, failures = fit_on_ray(stored, mining, dataset)
     jobs = {
         run.remote(stored, method, attribute, config, control_ref): (method, attribute)
         for method, config in configs.items()
@@ -180,7 +180,7 @@ def mine(data: MiningData, mining: MiningSettings, dataset: Dataset) -> Mined:
         raise RunError(f"mining found no direction. {reasons}")
     ordered = tuple(made for key in jobs.values() for made in found.get(key, ()))
     settings = {method: settings_json(method, config, mining) for method, config in configs.items()}
-    return Mined(ordered, settings, control, failures, curve)
+    return Mined(ordered, settings, control, failures, checks)
 
 
 def _directions(method: str, config: Any, control: Any) -> int:

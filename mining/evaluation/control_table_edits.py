@@ -34,8 +34,8 @@ class EditConfig:
         check_positive("edits", angle=self.angle, alpha=self.alpha)
         if self.angle > math.pi / 2:
             raise InputError(
-                f"edits: angle is {self.angle:g} rad, expected at most {math.pi / 2:.2f}: a quarter "
-                "turn. The paper's size of edit is 0.3."
+                f"edits: angle is {self.angle:g} rad, expected at most {math.pi / 2:.2f}, "
+                "a quarter turn. The default is 0.3."
             )
         if self.spreads is not None:
             check_positive("edits", spreads=self.spreads)
