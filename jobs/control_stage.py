@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from jobs.cluster import plain_errors
 from jobs.factorising import factorise, landmark_parts
@@ -45,6 +46,7 @@ class ShapeChecks:
 
     curve: Any | None  # ComponentCurve; None where there are too few rows
     halves: tuple[float, ...]  # degrees between the bases of two halves; () where rows are too few
+    unseen: NDArray[np.int64]  # rows of the dataset that the regressor held out
 
 
 def fit_on_ray(
@@ -67,19 +69,25 @@ def fit_on_ray(
             with plain_errors("nrsfm and regressor"):
                 curve = ray.remote(num_cpus=1)(_choice).remote(stored, mining.seed)
                 halves = ray.remote(num_cpus=1)(_halves).remote(stored, configs[0], mining.seed)
-                fit = ray.remote(num_cpus=1)(_fit)
-                reference = fit.remote(stored, parts, *configs, facts)
+                fit = ray.remote(num_cpus=1, num_returns=2)(_fit)
+                made: Any = fit.remote(stored, parts, *configs, facts)
+                reference, unseen = made
                 control = ray.get(reference)
         except InputError as error:
             failed = [method for method in mining.methods if needs_control(method)]
             return None, None, None, {f"{' and '.join(failed)} (control model)": str(error)}
         progress.advance(1)
         with plain_errors("the checks of the shape model"):
-            return control, reference, ShapeChecks(ray.get(curve), ray.get(halves)), {}
+            checks = ShapeChecks(ray.get(curve), ray.get(halves), ray.get(unseen))
+            return control, reference, checks, {}
 
 
-def _fit(data: MiningData, parts: Any, nrsfm: Any, regressor: Any, facts: Mapping[str, str]) -> Any:
+def _fit(
+    data: MiningData, parts: Any, nrsfm: Any, regressor: Any, facts: Mapping[str, str]
+) -> tuple[Any, NDArray[np.int64]]:
+    """The control model, and the rows of the dataset that its regressor did not train on."""
     from mining.methods.control import fit_control
+    from mining.methods.regressor import held_out_rows
     from mining.methods.row_parts import usable_rows
 
     limit_threads(1)
@@ -90,16 +98,19 @@ def _fit(data: MiningData, parts: Any, nrsfm: Any, regressor: Any, facts: Mappin
     codes = np.concatenate(list(found.codes))
     known = np.isfinite(codes).all(axis=1)  # not so where a robust fit leaves too little of a row
     rows[rows] = known
-    return fit_control(
-        data.latents[rows],
-        data.landmarks[rows],
+    latents, landmarks, codes = data.latents[rows], data.landmarks[rows], codes[known]
+    control = fit_control(
+        latents,
+        landmarks,
         nrsfm,
         regressor,
         space=data.space,
         latent_shape=data.shape,
-        shape=dataclasses.replace(found.model, codes=codes[known]),
+        shape=dataclasses.replace(found.model, codes=codes),
         **facts,
     )
+    unseen = held_out_rows(latents, codes, landmarks, regressor)
+    return control, np.flatnonzero(rows)[unseen]
 
 
 def _choice(data: MiningData, seed: int) -> Any:

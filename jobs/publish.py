@@ -130,8 +130,8 @@ def shape_of(mined: Mined, data: MiningData, dataset: Dataset, seed: int) -> Sha
     if np.isfinite(landmarks[~rows]).all(axis=(1, 2)).any():  # measured, and all on one line
         landmarks = np.where(rows[:, None, None], landmarks, np.float32(np.nan))
     pictures = thumbnails_of(dataset)
-    curve, halves = (mined.checks.curve, mined.checks.halves) if mined.checks else (None, ())
-    return shape_facts(mined.control, data.latents, landmarks, pictures, curve, seed, halves=halves)
+    checks = vars(mined.checks) if mined.checks else {}
+    return shape_facts(mined.control, data.latents, landmarks, pictures, seed=seed, **checks)
 
 
 def _curves(mined: Mined) -> tuple[LossCurve, ...]:

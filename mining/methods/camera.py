@@ -131,7 +131,8 @@ def metric_upgrade(cameras: Array) -> tuple[Array, bool]:
         A, and whether Q was positive definite; where not, its eigenvalues are raised to 1e-3 of
         the largest, and the depth of the shape is a guess.
     """
-    return upgrade_from(*upgrade_sums(cameras))
+    normal, size = upgrade_sums(cameras)
+    return upgrade_from(normal, size / len(cameras))
 
 
 def upgrade_sums(cameras: Array) -> tuple[Array, Array]:

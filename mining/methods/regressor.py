@@ -236,6 +236,14 @@ def train_regressor(
     return Regressor(weights, biases, centre, radius, mean, spread, *curves, best_epoch=best)
 
 
+def held_out_rows(
+    latents: NDArray, codes: Array, landmarks: NDArray, config: RegressorConfig
+) -> NDArray[np.int64]:
+    """Numbers of the rows that `train_regressor` holds out, ascending; arguments as there."""
+    order = own_order(latents, codes, landmarks)
+    return np.sort(order[_split(len(latents), config)[0]])
+
+
 def _mixing(codes: Array, config: RegressorConfig) -> Array:
     """(Q, Q) standardised codes -> mixtures of variance 1, or 1 itself without `decorrelate`."""
     if not (config.decorrelate and config.standardise):

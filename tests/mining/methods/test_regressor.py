@@ -16,6 +16,7 @@ from mining.methods.regressor import (
     Regressor,
     RegressorConfig,
     clip_codes,
+    held_out_rows,
     train_regressor,
     whitening,
 )
@@ -61,6 +62,20 @@ def train(task: Task, config=QUICK, order=slice(None)) -> Regressor:
 @pytest.fixture(scope="module")
 def trained(task) -> Regressor:
     return train(task)
+
+
+def test_the_rows_that_are_held_out_can_be_told(rng):
+    """They follow the rows into any order, and change with the seed."""
+    latents, codes = rng.normal(size=(40, 6)), rng.normal(size=(40, 10))
+    landmarks, config = rng.uniform(size=(40, 5, 2)), RegressorConfig(held_out=0.25)
+    held = held_out_rows(latents, codes, landmarks, config)
+    assert len(held) == 10 and (np.diff(held) > 0).all()
+    order = rng.permutation(40)
+    again = held_out_rows(latents[order], codes[order], landmarks[order], config)
+    assert set(order[again]) == set(held)
+    assert set(
+        held_out_rows(latents, codes, landmarks, RegressorConfig(held_out=0.25, seed=1))
+    ) != set(held)
 
 
 def test_predicts_landmarks_through_the_shape_model(task, trained):
