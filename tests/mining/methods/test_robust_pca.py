@@ -7,8 +7,9 @@ import warnings
 import numpy as np
 import pytest
 
+from mining.methods import robust_pca as module
 from mining.methods.micromotion import motion, rotated_pursuit
-from mining.methods.robust_pca import RobustPca, RobustPcaConfig, robust_pca
+from mining.methods.robust_pca import CONTINUATION, RobustPca, RobustPcaConfig, robust_pca
 from schemas.errors import InputError
 
 ANCHORS, CORRUPTED, WIDTH = 12, 3, 512
@@ -72,6 +73,42 @@ def test_recovers_a_sum_of_low_rank_and_sparse_exactly(rng):
     assert found.rank == 3
     np.testing.assert_allclose(found.low_rank, low, atol=1e-4)
     np.testing.assert_allclose(found.sparse, sparse, atol=1e-4)
+
+
+def damaged(rng, size, rank, share):
+    """A low rank, the gross damage to it, and where that is."""
+    low = rng.normal(size=(size, rank)) @ rng.normal(size=(rank, size))
+    where = rng.uniform(size=low.shape) < share
+    sparse = np.where(where, rng.choice([-1, 1], low.shape) * rng.uniform(1, 500, low.shape), 0)
+    return low, sparse, where
+
+
+@pytest.mark.parametrize("share", [0.05, 0.1])
+def test_recovers_exactly_what_theory_promises_in_thirty_iterations(rng, share):
+    low, sparse, where = damaged(rng, 500, 25, share)
+    found = robust_pca(low + sparse, CONTINUATION)
+    assert found.converged and found.iterations <= 30
+    assert found.rank == 25
+    np.testing.assert_array_equal(abs(found.sparse) > 1e-6 * abs(found.sparse).max(), where)
+    assert np.linalg.norm(found.low_rank - low) <= 1e-6 * np.linalg.norm(low)
+
+
+def test_some_singular_values_alone_give_what_all_of_them_do(rng, monkeypatch):
+    low, sparse, _ = damaged(rng, 120, 4, 0.05)
+    whole = robust_pca(low + sparse, CONTINUATION)
+    monkeypatch.setattr(module, "PARTIAL_FROM", 100)
+    part = robust_pca(low + sparse, CONTINUATION)
+    assert (part.rank, part.iterations) == (whole.rank, whole.iterations)
+    np.testing.assert_allclose(part.low_rank, whole.low_rank, atol=1e-8 * abs(low).max())
+
+
+def test_too_much_damage_is_no_exact_answer_and_says_nothing_else(rng):
+    low, sparse, where = damaged(rng, 100, 30, 0.4)
+    found = robust_pca(low + sparse, CONTINUATION)
+    assert np.linalg.norm(low + sparse - found.low_rank - found.sparse) <= 1e-7 * np.linalg.norm(
+        low + sparse
+    )
+    assert found.rank > 30 or (abs(found.sparse) > 1e-6 * abs(sparse).max()).sum() != where.sum()
 
 
 def test_residual_is_relative_and_below_the_tolerance(rng):
