@@ -16,6 +16,7 @@ from mining.methods.base import (
     row_parts,
     signed,
 )
+from mining.methods.moments import Moments
 from schemas.errors import InputError
 
 Array = NDArray[np.float64]
@@ -56,13 +57,33 @@ def mine_pca(latents: Array, config: PcaConfig = PcaConfig()) -> list[Direction]
     if latents.ndim != 2 or not all(np.isfinite(part).all() for part in row_parts(latents)):
         raise InputError(f"pca: latents {latents.shape} came; expected (N, D) finite numbers.")
     rows, width = latents.shape
+    if rows >= max(width, 1):
+        return pca_of(Moments.of(latents), config)
+    energy, axes = principal_axes(latents - latents.mean(axis=0, dtype=np.float64))
+    return _components(rows, width, (energy, axes), config)
+
+
+def pca_of(moments: Moments, config: PcaConfig = PcaConfig()) -> list[Direction]:
+    """As `mine_pca`, of rows whose moments were summed part by part and never held together.
+
+    Raises:
+        InputError: the rows span fewer components.
+    """
+    energy, axes = np.linalg.eigh(moments.scatter)
+    return _components(moments.rows, len(axes), (np.maximum(energy, 0), axes), config)
+
+
+def _components(
+    rows: int, width: int, spread: tuple[Array, Array], config: PcaConfig
+) -> list[Direction]:
+    """The widest components from eigenvalues (R,) and eigenvectors (D, R)."""
     most = min(rows - 1, width)
     if config.components > most:
         raise InputError(
-            f"pca: components is {config.components}, but latents {latents.shape} span {most} at "
+            f"pca: components is {config.components}, but latents {(rows, width)} span {most} at "
             "most; ask for fewer, or sample more."
         )
-    energy, axes = _spread(latents)
+    energy, axes = spread
     order = np.argsort(-energy, kind="stable")[: config.components]
     total = float(energy.sum())
     if energy[order[-1]] <= np.finfo(float).eps * max(rows, width) * total:
@@ -86,16 +107,3 @@ def mine_pca(latents: Array, config: PcaConfig = PcaConfig()) -> list[Direction]
         )
         for k, place in enumerate(order)
     ]
-
-
-def _spread(latents: NDArray) -> tuple[Array, Array]:
-    """As `principal_axes` of the centred rows, in float64."""
-    mean = latents.mean(axis=0, dtype=np.float64)
-    if len(latents) < latents.shape[1]:
-        return principal_axes(latents - mean)
-    scatter = np.zeros((latents.shape[1], latents.shape[1]))
-    for part in row_parts(latents):
-        centred = part - mean
-        scatter += centred.T @ centred
-    energy, axes = np.linalg.eigh(scatter)
-    return np.maximum(energy, 0), axes
