@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mining.methods.base import check_positive, check_whole, own_order, row_parts
+from mining.methods.mlp import backward, forward
 from mining.methods.regressor import whitening
 from schemas.errors import InputError
 
@@ -78,31 +79,17 @@ class Embedding:
         """
         _, active = self._forward(latents)
         start = np.broadcast_to(grads * self.spread, (len(latents), len(self.spread)))
-        return self._backward(start, active)
+        return backward(start, self.weights, active)
 
     def jacobian(self, latents: Array) -> Array:
         """J, the derivative of the descriptor by the latent: (N, D) -> (N, E, D) float64."""
         _, active = self._forward(latents)
         start = np.broadcast_to(np.diag(self.spread), (len(latents), *[len(self.spread)] * 2))
-        return self._backward(start, [mask[:, None] for mask in active])
+        return backward(start, self.weights, [mask[:, None] for mask in active])
 
     def _forward(self, latents: Array) -> tuple[Array, list[Array]]:
         """The standardised outputs, and for each hidden layer which units are on."""
-        x = np.asarray(latents, np.float64)
-        if x.ndim != 2 or x.shape[1] != len(self.centre):
-            raise InputError(f"embedding: latents are {x.shape}, expected (N, {len(self.centre)}).")
-        x, active = x - self.centre, []
-        for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
-            x = np.maximum(x @ weight.T + bias, 0)
-            active.append((x > 0).astype(np.float64))
-        return x @ self.weights[-1].T + self.biases[-1], active
-
-    def _backward(self, grads: Array, active: list[Array]) -> Array:
-        """Rows of output gradients (..., E) -> rows of latent gradients (..., D)."""
-        grads = grads @ self.weights[-1]
-        for weight, mask in zip(self.weights[-2::-1], active[::-1], strict=True):
-            grads = (grads * mask) @ weight
-        return grads
+        return forward("embedding", latents, self.centre, self.weights, self.biases)
 
 
 def train_embedding(
