@@ -111,6 +111,15 @@ def mean_rotation(rotations: Array) -> Array:
     return nearest_rotation(rotations.sum(axis=0))
 
 
+def orthonormal(cameras: Array) -> Array:
+    """(N, 2, 3) the rows [I|0] R of cameras K [I|0] R, K upper triangular; zeros where flat."""
+    tiny = np.finfo(float).tiny
+    second = cameras[:, 1] / np.maximum(np.linalg.norm(cameras[:, 1:], axis=2), tiny)
+    first = cameras[:, 0] - (cameras[:, 0] * second).sum(axis=1, keepdims=True) * second
+    first = first / np.maximum(np.linalg.norm(first, axis=1, keepdims=True), tiny)
+    return np.stack([first, second], axis=1)
+
+
 def nearest_rotation(matrix: Array) -> Array:
     """The rotation nearest to a (3, 3) matrix, or to any positive multiple of it."""
     left, _, right = np.linalg.svd(matrix)

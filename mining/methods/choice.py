@@ -211,7 +211,7 @@ def predict_left_out(model: ShapeModel, landmarks: Array, left_out: NDArray[np.i
     kept = np.setdiff1d(np.arange(landmarks.shape[1]), left_out)
     shape = model.mean_shape - model.mean_shape[:, kept].mean(axis=1, keepdims=True)
     basis = model.basis - model.basis[:, kept].mean(axis=1, keepdims=True)
-    moved = replace(model, mean_shape=shape, basis=basis)
+    moved = replace(model, mean_shape=shape, basis=basis, rigid=None)  # some are left out
     seen = replace(moved, mean_shape=shape[:, kept], basis=basis[:, kept])
     codes = seen.fit(landmarks[:, kept], FIT_SWEEPS, FIT_TOLERANCE)
     return _points(moved, codes)[:, left_out]

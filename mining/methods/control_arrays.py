@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mining.methods.regressor import Regressor
+from mining.methods.rigid import LEAST, RigidShape
 from mining.methods.shape_model import ShapeModel
 from schemas.errors import CorruptDataError
 
@@ -27,6 +28,9 @@ NETWORK = ("centre", "mean", "spread")
 def tensors_of(control: ControlModel) -> dict[str, Array]:
     """Name -> float64 array, little-endian and in C order."""
     found = {f"shape.{name}": getattr(control.shape, name) for name in SHAPE}
+    if control.shape.rigid is not None:
+        found["shape.rigid"] = control.shape.rigid.landmarks
+        found["shape.skull"] = control.shape.rigid.shape
     found |= _network("regressor", control.regressor)
     if control.ranges is not None:
         found |= {f"ranges.{name}": getattr(control.ranges, name) for name in RANGES}
@@ -49,7 +53,23 @@ def read_shape(left: dict[str, Array], facts: Mapping[str, Any]) -> ShapeModel:
             f"mean shape {mean_shape.shape}, basis {basis.shape} and modes {modes.shape} do not "
             "fit; expected (3, L), (K, L) and (K, 3)."
         )
-    return ShapeModel(mean_shape, basis, modes, np.empty((0, 8 + components)), **facts)
+    codes = np.empty((0, 8 + components))
+    return ShapeModel(mean_shape, basis, modes, codes, rigid=_rigid(left, points), **facts)
+
+
+def _rigid(left: dict[str, Array], points: int) -> RigidShape | None:
+    """The rigid landmarks, where the file has them; errors as `read_shape`."""
+    if "shape.rigid" not in left and "shape.skull" not in left:
+        return None
+    chosen, skull = take(left, "shape.rigid", 1), take(left, "shape.skull", 2)
+    numbers = np.clip(chosen, 0, points - 1).astype(np.intp)
+    ascending = len(chosen) >= LEAST and (np.diff(chosen) > 0).all()
+    if not ascending or (numbers != chosen).any() or skull.shape != (3, len(chosen)):
+        raise CorruptDataError(
+            f"rigid landmarks {chosen.shape} and their shape {skull.shape} do not fit; expected "
+            f"{LEAST} or more ascending numbers below {points}, and (3, R)."
+        )
+    return RigidShape(numbers, skull, np.empty(0), 0, True)
 
 
 def read_ranges(left: dict[str, Array], width: int) -> dict[str, Array]:

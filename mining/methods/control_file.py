@@ -6,6 +6,7 @@
 Tensors, float64, so that a loaded model gives the same numbers to the last bit (K modes, L
 landmarks, D numbers of a latent, Q = 8 + K codes):
     shape.mean_shape (3, L), shape.basis (K, L), shape.modes (K, 3)     B_0, b_k, d_k
+    shape.rigid (R,), shape.skull (3, R)     numbers and shape of the rigid landmarks, where used
     ranges.mean, ranges.spread, ranges.low, ranges.high (Q,)            of the training codes
     regressor.weights.0, regressor.biases.0, ...                        (out, in), (out,)
     regressor.centre (D,), regressor.mean (Q,), regressor.spread (Q,)

@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 
 from mining.methods import row_parts
 from mining.methods.als import als
-from mining.methods.camera import nearest_rotation, upgrade_from
+from mining.methods.camera import nearest_rotation, orthonormal, upgrade_from
 from mining.methods.closed_form import candidates, climb, residual_rows, singular_rows
+from mining.methods.joint_parts import Task, refined
 from mining.methods.nrsfm import NrsfmConfig, check_sample, check_size
 from mining.methods.parts import Parts, total
 from mining.methods.polish import polish
-from mining.methods.refine import Factors, Sums, fit_shared, refine
+from mining.methods.refine import Factors, refine
 from mining.methods.rigid import RigidShape, refit_shape, rigid_shape
 from mining.methods.robust_landmarks import robust_space
 from mining.methods.row_parts import Moments, Rows
@@ -24,10 +25,6 @@ Array = NDArray[np.float64]
 
 RIGID_ROWS = 3000  # of the sample, that the rigid landmarks are looked for in
 HELD, HELD_TOLERANCE = 20, 1e-4  # sweeps with the metric rotations held, before all is free
-OWN = 20  # sweeps of a row's own for the sample's shared parts: all rows alike, so that none
-# hangs on a threshold
-LOSS = 0.05  # of the residual, that a B_0 which explains most by itself may cost
-PROBE = 40  # sweeps that tell whether it costs more
 CLOSE = 0.02  # of f, by which a maximum of the sample may be lower and yet climb over all rows
 STEPS = 12  # that they take at most
 CLIMBERS = 3  # maxima of the sample that climb on over all rows
@@ -43,17 +40,6 @@ class PartsFit:
     rows: int  # that were used
     missing: int  # skipped: a landmark is not finite
     flat: int  # skipped: the landmarks lie on one line
-
-
-@dataclass(frozen=True)
-class _Task:
-    """What does not change during a fit."""
-
-    config: NrsfmConfig
-    space: Array  # (R, L)
-    sample: Rows
-    count: int  # of all rows
-    rest: float  # sum of squares outside the row space
 
 
 def measured(parts: Parts, config: NrsfmConfig) -> Moments:
@@ -85,16 +71,17 @@ def fit_parts(parts: Parts, config: NrsfmConfig, moments: Moments | None = None)
     kept = moments.sample if robust is None else moments.sample[robust.trusted(moments.sample)]
     check_sample(len(kept), len(moments.sample), config)
     sample, _ = row_parts.coordinates(kept, space, robust)
-    task = _Task(config, space, sample, moments.rows, sum(rests))
+    task = Task(config, space, sample, moments.rows, sum(rests))
     squares = parts.sum(_squares) + task.rest
     parts, closed, value = _closed(parts, task)
     shared, metric, sweeps, first = closed, False, 0, value
+    rigid = None
     if config.sweeps:
-        start, metric = _sample_start(task)
-        parts, shared, value, sweeps = _refined(parts, task, start)
+        start, metric, rigid = _sample_start(task)
+        parts, shared, value, sweeps, rigid = refined(parts, task, start, rigid, value)
     else:
         parts, shared, value, metric = _calibrated(parts, task, closed, value)
-    parts, shared = _posed(parts, shared, task)
+    parts, shared, change = _posed(parts, shared, task)
     model = ShapeModel(
         mean_shape=shared.shape @ space,
         basis=shared.basis @ space,
@@ -107,18 +94,19 @@ def fit_parts(parts: Parts, config: NrsfmConfig, moments: Moments | None = None)
         metric=metric,
         closed_residual=float(np.sqrt(first / squares)),
         sweeps=sweeps,
+        rigid=None if rigid is None else rigid.turned(change),
     )
     return PartsFit(model, parts, moments.rows, moments.missing, moments.flat)
 
 
-def _closed(parts: Parts, task: _Task) -> tuple[Parts, Factors, float]:
+def _closed(parts: Parts, task: Task) -> tuple[Parts, Factors, float]:
     """The closed form in the singular vectors' own axes, and its objective."""
     axes = np.eye(task.sample.points.shape[2])
     return _with_modes(parts, task, task.sample.cameras, axes[:3], axes[3:])
 
 
 def _with_modes(
-    parts: Parts, task: _Task, cameras: Array, shape: Array, basis: Array
+    parts: Parts, task: Task, cameras: Array, shape: Array, basis: Array
 ) -> tuple[Parts, Factors, float]:
     """The best d_k for the cameras that the parts have, the rows' amplitudes, the objective.
 
@@ -140,7 +128,7 @@ def _with_modes(
     return parts, shared, total(sums).objective(shared) + task.rest
 
 
-def _sample_modes(task: _Task, cameras: Array, shape: Array, basis: Array) -> Array:
+def _sample_modes(task: Task, cameras: Array, shape: Array, basis: Array) -> Array:
     """(K, P, 3) directions d_k found on the sample, the best first; P is 1 but for the search."""
     config, points = task.config, task.sample.points
     bent = (points - cameras @ shape) @ basis.T
@@ -167,7 +155,7 @@ def _sample_modes(task: _Task, cameras: Array, shape: Array, basis: Array) -> Ar
 
 
 def _calibrated(
-    parts: Parts, task: _Task, closed: Factors, value: float
+    parts: Parts, task: Task, closed: Factors, value: float
 ) -> tuple[Parts, Factors, float, bool]:
     """The closed form with metric cameras, where they are asked for, and its objective then."""
     calibration = task.config.calibration
@@ -189,11 +177,13 @@ def _calibrated(
     return parts, shared, value, rigid.converged
 
 
-def _sample_start(task: _Task) -> tuple[Factors, bool]:
-    """Where the joint refinement of the sample starts, and whether its cameras are metric."""
+def _sample_start(task: Task) -> tuple[Factors, bool, RigidShape | None]:
+    """Where the joint refinement of the sample starts, whether its cameras are metric, and the
+    rigid landmarks that they come from."""
     points, calibration = task.sample.points, task.config.calibration
     axes = np.eye(points.shape[2])
     cameras, shape, basis, metric = task.sample.cameras, axes[:3], axes[3:], False
+    rigid = None
     if calibration in ("upgrade", "metric"):
         change, metric = upgrade_from(*row_parts.upgrade(task.sample))
         cameras, shape = cameras @ change, np.linalg.inv(change) @ shape
@@ -207,56 +197,15 @@ def _sample_start(task: _Task) -> tuple[Factors, bool]:
     alpha = amplitudes(cameras, modes, (points - cameras @ shape) @ basis.T)
     start = Factors(cameras, shape, basis, modes, alpha)
     if calibration != "metric":
-        return start, metric
-    sizes = np.linalg.norm(cameras[:, :1], axis=2, keepdims=True)
-    rotations = cameras / np.maximum(sizes, np.finfo(float).tiny)
-    return refine(points, start, HELD, HELD_TOLERANCE, 0.0, rotations).factors, metric
+        return start, metric, None
+    held = refine(points, start, HELD, HELD_TOLERANCE, 0.0, orthonormal(cameras)).factors
+    return held, metric, rigid if metric else None
 
 
-def _rigid(task: _Task, shape: Array) -> RigidShape:
+def _rigid(task: Task, shape: Array) -> RigidShape:
     """The rigid landmarks of the sample, from a first metric shape in the row space."""
     some = task.sample.points[:RIGID_ROWS]
     return rigid_shape(some @ task.space, shape @ task.space, task.config.rigid)
-
-
-def _refined(parts: Parts, task: _Task, start: Factors) -> tuple[Parts, Factors, float, int]:
-    """The joint refinement: of the sample, then of all rows; its objective and sweeps.
-
-    B_0 is what explains most by itself, the least-squares shape for the first cameras, and is held
-    while the others follow: with B_0 free a mode whose amplitude follows the pose looks like depth,
-    and the two drift (on 750 true heads and K = 16 the error of the shape grew from 2.7 % to
-    11.8 %, for 2 % less residual). Where letting B_0 go lowers the residual by more than LOSS,
-    bending does follow the pose, and it is let go.
-    """
-    config, points = task.config, task.sample.points
-    bounds = (config.sweeps, config.tolerance, task.rest * len(points) / task.count)
-    shape = refit_shape(start.cameras, points)
-    held = refine(points, replace(start, shape=shape), *bounds, hold_shape=True)
-    free = refine(points, start, min(PROBE, config.sweeps), *bounds[1:])
-    hold = held.objectives[-1] <= (1 + LOSS) ** 2 * free.objectives[-1]
-    count = len(held.objectives) + len(free.objectives)
-    if not hold:
-        free = refine(points, free.factors, *bounds)
-        count += len(free.objectives)
-    found = held if hold else free
-    shared = replace(found.factors, cameras=np.empty(0), alpha=np.empty(0))
-    parts, sums = parts.each(row_parts.own_start, shared, OWN)
-    now = total(sums)
-    value = now.objective(shared) + task.rest
-    # doubtful rows are among all rows, so with `robust` the sample has the last word
-    for _ in range(0 if config.robust else config.passes):
-        parts, shared, now = _pass(parts, shared, now, hold)
-        before, value, count = value, now.objective(shared) + task.rest, count + 1
-        if np.sqrt(before) - np.sqrt(value) <= config.tolerance * np.sqrt(value):
-            break
-    return parts, shared, value, count
-
-
-def _pass(parts: Parts, shared: Factors, sums: Sums, hold: bool) -> tuple[Parts, Factors, Sums]:
-    """One sweep over all rows: the shared parts from the sums, then each row's own."""
-    shared, lengths = fit_shared(sums, shared, hold)
-    parts, found = parts.each(row_parts.sweep, shared, lengths)
-    return parts, shared, total(found)
 
 
 def turned(shared: Factors, change: Array) -> tuple[Factors, Array]:
@@ -267,8 +216,9 @@ def turned(shared: Factors, change: Array) -> tuple[Factors, Array]:
     return replace(shared, shape=back @ shared.shape, modes=modes / lengths[:, None]), lengths
 
 
-def _posed(parts: Parts, shared: Factors, task: _Task) -> tuple[Parts, Factors]:
-    """Codes of the model that faces the camera, bulges to the viewer, at unit scale, with signs."""
+def _posed(parts: Parts, shared: Factors, task: Task) -> tuple[Parts, Factors, Array]:
+    """Codes of the model that faces the camera, bulges to the viewer, at unit scale, with signs;
+    and the A of its cameras M_n A."""
     change = np.eye(3)
     if task.config.calibration != "none":
         change = nearest_rotation(parts.sum(row_parts.poses, change)[0]).T
@@ -281,7 +231,7 @@ def _posed(parts: Parts, shared: Factors, task: _Task) -> tuple[Parts, Factors]:
     signs = np.sign(shared.modes @ [1.0, np.e, np.pi])  # no mode is orthogonal to it but by chance
     signs = np.where(signs == 0, 1.0, signs)
     parts, _ = parts.each(row_parts.codes, change, lengths * signs)
-    return parts, replace(shared, modes=shared.modes * signs[:, None])
+    return parts, replace(shared, modes=shared.modes * signs[:, None]), change
 
 
 def _bulge(shape: Array) -> float:

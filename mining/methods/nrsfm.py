@@ -73,8 +73,10 @@ def fit_nrsfm(
     The affine freedom is spent on metric cameras: by `metric_upgrade`, or, with `metric`, they are
     fitted to the most rigid landmarks (`rigid_shape`), from which B_0 and the rows of X - M B_0
     follow. With `sweeps` all parts are refined together on the full objective (`refine`), after
-    `metric` first with the rotations held: on a sample until it converges, then on all rows. At
-    last the mean rotation is made the identity, so theta = 0 faces the camera.
+    `metric` first with the rotations held: on a sample until it converges, then on all rows.
+    Rotations and B_0 stay held where that costs little (`joint_parts`), and new rows then turn as
+    their rigid landmarks say too. At last the mean rotation is made the identity, so theta = 0
+    faces the camera.
     Scale: the mean of sqrt(k11 k22) is 1. Mirror: the shape bulges towards the viewer (its
     depth grows with the distance from its centre), as a face does. Sign: d_k points along
     (1, e, pi).

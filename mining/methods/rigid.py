@@ -7,7 +7,7 @@ cameras is fitted to the landmarks that such a shape explains best.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,10 @@ class RigidShape:
         """(N, 2, L) landmarks, of which the rigid ones are read -> (N, 2, 3) s [I|0] R."""
         seen = points[:, :, self.landmarks]
         return scaled_orthographic(seen - seen.mean(axis=2, keepdims=True), self.shape, steps)
+
+    def turned(self, change: Array) -> RigidShape:
+        """The shape for cameras M_n A, A a (3, 3) multiple of a rotation or mirror."""
+        return replace(self, shape=np.linalg.inv(change) @ self.shape)
 
 
 def rigid_shape(

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mining.methods.camera import split_cameras, upgrade_sums
+from mining.methods.camera import orthonormal, split_cameras, upgrade_sums
 from mining.methods.closed_form import ModeTerms
 from mining.methods.refine import Factors, Sums, fit_rows
 from mining.methods.rigid import RigidShape
@@ -198,17 +198,29 @@ def given_amplitudes(rows: Rows, shape: Array, basis: Array, modes: Array) -> tu
     return rows, Sums.of(rows.points, rows.cameras, rows.alpha)
 
 
-def own_start(rows: Rows, shared: Factors, sweeps: int) -> tuple[Rows, Sums]:
-    """Cameras and amplitudes for shared parts that were fitted to other rows."""
-    cameras, alpha = rows_of_new(rows.points, shared, sweeps, tolerance=0.0)
+def own_start(
+    rows: Rows, shared: Factors, sweeps: int, rigid: RigidShape | None, space: Array
+) -> tuple[Rows, Sums]:
+    """Cameras and amplitudes for shared parts that were fitted to other rows.
+
+    Args:
+        rigid: the landmarks that rotations come from; None: from all that the shared parts say.
+        space: (R, L) the row space.
+    """
+    turns = None if rigid is None else orthonormal(rigid.cameras(rows.points @ space))
+    cameras, alpha = rows_of_new(rows.points, shared, sweeps, tolerance=0.0, rotations=turns)
     rows = replace(rows, cameras=cameras, alpha=alpha)
     return rows, Sums.of(rows.points, cameras, alpha)
 
 
-def sweep(rows: Rows, shared: Factors, lengths: Array) -> tuple[Rows, Sums]:
-    """One sweep of each row's own, after the shared parts were solved for."""
-    alpha = rows.alpha * lengths
-    found = fit_rows(rows.points, replace(shared, cameras=rows.cameras, alpha=alpha))
+def sweep(rows: Rows, shared: Factors, lengths: Array, turned: bool) -> tuple[Rows, Sums]:
+    """One sweep of each row's own, after the shared parts were solved for.
+
+    Args:
+        turned: rotations stay what they are.
+    """
+    given = replace(shared, cameras=rows.cameras, alpha=rows.alpha * lengths)
+    found = fit_rows(rows.points, given, orthonormal(rows.cameras) if turned else None)
     rows = replace(rows, cameras=found.cameras, alpha=found.alpha)
     return rows, Sums.of(rows.points, rows.cameras, rows.alpha)
 

@@ -7,8 +7,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mining.methods.camera import component_names, euler_angles, image_points, split_cameras
-from mining.methods.refine import Factors, best_amplitudes, best_cameras
+from mining.methods.camera import (
+    component_names,
+    euler_angles,
+    image_points,
+    orthonormal,
+    split_cameras,
+)
+from mining.methods.refine import Factors, fit_rows
+from mining.methods.rigid import RigidShape
 from schemas.errors import InputError
 
 Array = NDArray[np.float64]
@@ -36,6 +43,7 @@ class ShapeModel:
     metric: bool  # metric cameras were found, so that angles are angles
     closed_residual: float = float("nan")  # relative_residual of the closed form alone
     sweeps: int = 0  # of the joint refinement
+    rigid: RigidShape | None = None  # the landmarks that say how the head is turned; None: all
 
     @property
     def components(self) -> int:
@@ -59,9 +67,10 @@ class ShapeModel:
 
         t is the centroid. The cameras M and alpha see the landmarks only through their coordinates
         in the span of B_0 and the b_k, and are solved for in turn, each in closed form, from the
-        rigid fit on, so the residual never grows; a sweep that lowers a row's sum of squares by
-        less than `tolerance` of itself is that row's last, so that a row's codes do not depend on
-        the rows beside it.
+        rigid fit on, so the residual never grows (with `rigid`, M_n turns as these landmarks say,
+        as it did for the rows of the fit, and K_n alone is solved for); a sweep that lowers a row's
+        sum of squares by less than `tolerance` of itself is that row's last, so that a row's codes
+        do not depend on the rows beside it.
 
         Args:
             landmarks: (N, L, 2) in [0, 1].
@@ -78,7 +87,10 @@ class ShapeModel:
         frame, upper = np.linalg.qr(np.concatenate([self.mean_shape, self.basis]).T)
         points = (landmarks - shift[:, None]).transpose(0, 2, 1) @ frame
         shared = Factors(np.empty(0), upper.T[:3], upper.T[3:], self.modes, np.empty(0))
-        cameras, alpha = rows_of_new(points, shared, sweeps, tolerance)
+        turns = None
+        if self.rigid is not None:
+            turns = orthonormal(self.rigid.cameras(points @ frame.T))
+        cameras, alpha = rows_of_new(points, shared, sweeps, tolerance, turns)
         return codes_from(cameras, alpha, shift)
 
     def residuals(self, landmarks: Array, q: Array) -> Array:
@@ -132,22 +144,28 @@ def refuse_rows(wrong: NDArray[np.bool_], what: str) -> None:
 
 
 def rows_of_new(
-    points: Array, shared: Factors, sweeps: int = 300, tolerance: float = 1e-9
+    points: Array,
+    shared: Factors,
+    sweeps: int = 300,
+    tolerance: float = 1e-9,
+    rotations: Array | None = None,
 ) -> tuple[Array, Array]:
     """Cameras (N, 2, 3) and amplitudes (N, K) of rows (N, 2, R) for given shared parts.
 
     From the rigid fit on, in turn; a row whose sum of squares falls by less than `tolerance` of
     itself is done, so that it does not depend on the rows beside it.
+
+    Args:
+        rotations: (N, 2, 3) orthonormal rows that the cameras keep; None: cameras are free.
     """
     whole = replace(shared, alpha=np.zeros((len(points), len(shared.modes))))
-    cameras = best_cameras(points, whole)
-    alpha = best_amplitudes(points, replace(whole, cameras=cameras))
+    whole = fit_rows(points, whole, rotations)
+    cameras, alpha = whole.cameras, whole.alpha
     last = np.full(len(points), np.inf)
     active = np.arange(len(points))
     for _ in range(sweeps):
-        part = replace(whole, alpha=alpha[active])
-        part = replace(part, cameras=best_cameras(points[active], part))
-        part = replace(part, alpha=best_amplitudes(points[active], part))
+        turns = None if rotations is None else rotations[active]
+        part = fit_rows(points[active], replace(whole, alpha=alpha[active]), turns)
         cameras[active], alpha[active] = part.cameras, part.alpha
         loss = ((points[active] - part.points()) ** 2).sum(axis=(1, 2))
         going = last[active] - loss > tolerance * loss

@@ -23,6 +23,7 @@ from mining.methods.control_file import (
 )
 from mining.methods.embedding import Embedding
 from mining.methods.regressor import Regressor
+from mining.methods.rigid import RigidShape
 from mining.methods.shape_model import ShapeModel
 from schemas.errors import CorruptDataError, InputError, LodeError
 from storage import artefacts
@@ -42,6 +43,14 @@ def network(rng, sizes):
     }
 
 
+def rigid(rng, points) -> RigidShape | None:
+    """Six rigid landmarks, where there are so many."""
+    if points < 6:
+        return None
+    chosen = np.sort(rng.choice(points, 6, replace=False))
+    return RigidShape(chosen, rng.normal(size=(3, 6)), np.empty(0), 0, True)
+
+
 def made(seed=0, points=9, components=2, width=6, hidden=(5, 4), embedding=3) -> ControlModel:
     """A control model of random numbers."""
     rng = np.random.default_rng(seed)
@@ -56,6 +65,7 @@ def made(seed=0, points=9, components=2, width=6, hidden=(5, 4), embedding=3) ->
         rms=float(rng.uniform()),
         rank_share=float(rng.uniform()),
         metric=bool(rng.integers(2)),
+        rigid=rigid(rng, points),
     )
     curves = tuple(tuple(rng.uniform(size=4)) for _ in range(3))
     regressor = Regressor(
@@ -161,7 +171,7 @@ def test_what_is_not_known_comes_back_as_unknown(control):
 
 @pytest.mark.parametrize("kind", [ShapeModel, Regressor, Embedding, CodeRanges])
 def test_every_field_is_written_somewhere(kind):
-    arrays = {*NETWORK, *SHAPE, "weights", "biases", "codes", "low", "high"}
+    arrays = {*NETWORK, *SHAPE, "weights", "biases", "codes", "low", "high", "rigid"}
     for field in dataclasses.fields(kind):
         assert field.name in arrays or field.type in _READERS, f"{field.name}: {field.type}"
 
@@ -185,6 +195,12 @@ def rewritten(data: bytes, arrays: Changes = None, about: Changes = None) -> byt
         ({"shape.basis": np.zeros((3, 9))}, r"modes \(2, 3\) do not fit"),
         ({"shape.mean_shape": np.zeros((3, 9), np.float32)}, "float32, expected 2 axes of float64"),
         ({"shape.modes": np.full((2, 3), np.nan)}, "NaN"),
+        ({"shape.rigid": None}, "shape.rigid is missing"),
+        ({"shape.rigid": np.arange(6.0) + 4}, "rigid landmarks"),
+        ({"shape.rigid": np.arange(6.0) + 0.5}, "rigid landmarks"),
+        ({"shape.rigid": np.zeros(6)}, "rigid landmarks"),
+        ({"shape.rigid": np.arange(5.0), "shape.skull": np.zeros((3, 5))}, "rigid landmarks"),
+        ({"shape.skull": np.zeros((3, 7))}, "and their shape"),
         ({"regressor.centre": np.zeros(7)}, "layers of the regressor do not fit"),
         ({"regressor.biases.1": np.zeros(9)}, "layers of the regressor do not fit"),
         ({"regressor.weights.1": None}, "weights.1 is missing"),

@@ -65,6 +65,29 @@ def test_shards_in_any_order_give_the_result_of_all_rows_at_once(rng, tmp_path, 
     assert len(left) == 1  # the files of earlier steps are gone
 
 
+def test_noisy_rows_turn_as_their_rigid_landmarks_say_and_so_do_new_ones(rng):
+    landmarks, codes = planted(rng, rows=ROWS, noise=0.015)
+    config = NrsfmConfig(MODES, "metric", sweeps=60, sample=150)
+    whole = fit_nrsfm(landmarks, config)
+    assert whole.rigid is not None and len(whole.rigid.landmarks) == 18
+    assert whole.relative_residual <= whole.closed_residual
+    shards, rows = sharded(landmarks, rng)
+    found = fit_parts(LocalParts(shards), config)
+    assert found.model.rigid is not None
+    np.testing.assert_array_equal(found.model.rigid.landmarks, whole.rigid.landmarks)
+    np.testing.assert_allclose(found.model.rigid.shape, whole.rigid.shape, atol=1e-8)
+    np.testing.assert_allclose(
+        np.concatenate(list(found.codes)), whole.codes[np.concatenate(rows)], atol=1e-5
+    )
+    again = whole.fit(landmarks)
+    np.testing.assert_allclose(again[:, 3:6], whole.codes[:, 3:6], atol=1e-6)
+    assert (
+        whole.residuals(landmarks, again) <= whole.residuals(landmarks, whole.codes)
+    ).mean() > 0.9
+    for k in (3, 4, 5):  # angles are the true ones but for one rotation of all, which is small
+        assert np.corrcoef(whole.codes[:, k], codes[:, k])[0, 1] > 0.9
+
+
 def test_a_sample_that_is_refined_and_passed_on_is_as_good_as_all_rows(rng):
     landmarks, _ = planted(rng, rows=1500)
     whole = fit_nrsfm(landmarks, NrsfmConfig(MODES, sweeps=100))
