@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -31,9 +32,15 @@ def direction(
     labels: Annotated[
         str | None, typer.Option(metavar="FILE", help="A YAML file of labels.")
     ] = None,
-    method: Annotated[str, typer.Option(help="ridge or svm.")] = "ridge",
+    method: Annotated[
+        str, typer.Option(help="ridge, svm, logistic, lda, or random for a control.")
+    ] = "ridge",
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Of the method.")
+    ] = None,
+    hold: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ATTRIBUTE", help="Project its direction out; may be repeated."),
     ] = None,
     where: Annotated[
         str | None, typer.Option(metavar="EXPRESSION", help="Only rows for which this holds.")
@@ -49,7 +56,8 @@ def direction(
 ) -> None:
     """Mine one direction from the columns that are there; nothing is rendered.
 
-    An expression over columns makes a new attribute: --label "wide = mouth_width > 52". What the
+    An expression over columns makes a new attribute: --label "wide = mouth_width > 52". With
+    --hold the directions of other attributes are mined too and projected out of it. What the
     direction does to images is not measured; `lode mine` with mining.labels does.
     """
     from jobs.quick_direction import mine_quick, publish_quick
@@ -59,11 +67,13 @@ def direction(
     options = _options(set_ or [])
     if out is not None:
         _check_out(out)
-    card = mine_quick(url, name, known, method, options, where, seed)
+    start = time.monotonic()
+    card = mine_quick(url, name, known, method, options, where, seed, hold or ())
+    seconds = round(time.monotonic() - start, 2)
     publication = publish_quick(card, catalog) if catalog else None
     if out is not None:
         _write(out, card)
-    said = _facts(card, out, publication)
+    said = {**_facts(card, out, publication), "seconds": seconds}
     if output == "json":
         typer.echo(json.dumps(said, indent=2, ensure_ascii=False))
         return

@@ -12,7 +12,12 @@ SCORE_METHODS: Registry = {
     # name: (module:function, pip extra that it needs)
     "ridge": ("mining.methods.ridge:mine_ridge", ""),
     "svm": ("mining.methods.svm:mine_svm", ""),
+    "logistic": ("mining.methods.logistic:mine_logistic", ""),
+    "lda": ("mining.methods.lda:mine_lda", ""),
+    "random": ("mining.methods.random_direction:mine_random", ""),  # the control
 }
+
+DRAWN = frozenset({"random"})  # by a seed, whatever the rows: steady, and worth nothing
 
 CONTROL_METHODS: Registry = {
     # mine(control, latents (N, D), scores (N,), config) -> Direction
@@ -38,6 +43,9 @@ WEIGHT_METHODS: Registry = {
 CONFIGS: Registry = {
     "ridge": ("mining.methods.ridge:RidgeConfig", ""),
     "svm": ("mining.methods.svm:SvmConfig", ""),
+    "logistic": ("mining.methods.logistic:LogisticConfig", ""),
+    "lda": ("mining.methods.lda:LdaConfig", ""),
+    "random": ("mining.methods.random_direction:RandomConfig", ""),
     "nrsfm": ("mining.methods.controlled:ControlledConfig", ""),
     "robust_pca": ("mining.methods.micromotion:MicromotionConfig", ""),
     "codes": ("mining.methods.codes:CodesConfig", ""),

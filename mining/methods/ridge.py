@@ -14,6 +14,7 @@ from mining.methods.base import (
     principal_axes,
     unit_vector,
 )
+from mining.methods.paired_moments import PairedMoments
 
 Array = NDArray[np.float64]
 
@@ -54,14 +55,8 @@ def mine_ridge(latents: Array, scores: Array, config: RidgeConfig = RidgeConfig(
     latents, scores = check_pairs("ridge", latents, scores, least=3)
     fit = fit_ridge(latents, scores, config.penalty)
     vector = unit_vector("ridge", fit.weights)
-    return Direction(
-        method="ridge",
-        vector=vector,
-        slope=slope_along(latents, scores, vector)
-        if config.penalty
-        else float(fit.weights @ vector),
-        evidence={"penalty": fit.penalty, "r2": fit.r2, "r2_gcv": fit.r2_gcv, "rows": len(scores)},
-    )
+    free = slope_along(latents, scores, vector) if config.penalty else fit.weights @ vector
+    return _direction(fit, vector, float(free), len(scores))
 
 
 @dataclass(frozen=True)
@@ -85,24 +80,83 @@ def fit_ridge(latents: Array, scores: Array, penalty: float | None = None) -> Ri
     """
     centre, mean = latents.mean(axis=0), float(scores.mean())
     x, y = latents - centre, scores - mean
-    energy, axes = principal_axes(x)
-    spanned = energy > np.finfo(float).eps * max(x.shape) * energy.max()
-    energy, axes = energy[spanned], axes[:, spanned]
+    energy, axes = _spanned(*principal_axes(x), max(x.shape))
     pull = axes.T @ (x.T @ y)
     outside = float(((y - x @ (axes @ (pull / energy))) ** 2).sum())
-    lambdas = _grid(energy) if penalty is None else np.array([penalty])
-    left = np.array([_left_over(energy, pull, outside, float(value)) for value in lambdas])
-    errors = _gcv(energy, left, len(y), lambdas)
-    best = int(np.argmin(errors))
-    chosen = float(lambdas[best])
-    weights = axes @ (pull / (energy + chosen))
-    total = max(float(y @ y), 1e-300)  # constant scores, as a split can give: r2 is 1
-    return RidgeFit(
-        weights,
-        intercept=mean - float(centre @ weights),
-        penalty=chosen,
-        r2=1 - float(left[best]) / total,
-        r2_gcv=1 - float(errors[best]) * (len(y) - 1) / total,
+    found = _Decomposed(len(y), centre, mean, energy, axes, pull, outside, float(y @ y))
+    return found.fit(penalty)
+
+
+def ridge_of(moments: PairedMoments, penalty: float | None = None) -> RidgeFit:
+    """As `fit_ridge`, from sums over parts: the rows themselves are not needed.
+
+    |y - Xw|^2 is a difference of sums here, so that an r2 above 1 - 1e-10 or fewer rows than
+    numbers want `fit_ridge`.
+    """
+    energy, axes = np.linalg.eigh(moments.scatter)
+    energy, axes = _spanned(np.maximum(energy, 0), axes, max(moments.rows, len(energy)))
+    pull, total = axes.T @ moments.pull, moments.score_energy
+    outside = max(total - float((pull**2 / energy).sum()), np.finfo(float).eps * total)
+    centre, mean = moments.mean, moments.score_mean
+    return _Decomposed(moments.rows, centre, mean, energy, axes, pull, outside, total).fit(penalty)
+
+
+def mine_ridge_of(moments: PairedMoments, config: RidgeConfig = RidgeConfig()) -> Direction:
+    """As `mine_ridge`, from sums over parts of at least D + 2 rows."""
+    fit = ridge_of(moments, config.penalty)
+    vector = unit_vector("ridge", fit.weights)
+    free = ridge_of(moments) if config.penalty else fit
+    return _direction(fit, vector, float(free.weights @ vector), moments.rows)
+
+
+@dataclass(frozen=True)
+class _Decomposed:
+    """Centred X and y by the eigenvectors of X'X that X spans."""
+
+    rows: int
+    centre: Array  # (D,)
+    mean: float
+    energy: Array  # (R,) eigenvalues
+    axes: Array  # (D, R)
+    pull: Array  # (R,) axes' X'y
+    outside: float  # of y'y, what no weights reach
+    total: float  # y'y
+
+    def fit(self, penalty: float | None) -> RidgeFit:
+        """Ridge regression by this penalty, or by the one of the least GCV."""
+        lambdas = _grid(self.energy) if penalty is None else np.array([penalty])
+        left = np.array([self._left_over(float(value)) for value in lambdas])
+        errors = _gcv(self.energy, left, self.rows, lambdas)
+        best = int(np.argmin(errors))
+        chosen = float(lambdas[best])
+        weights = self.axes @ (self.pull / (self.energy + chosen))
+        total = max(self.total, 1e-300)  # constant scores, as a split can give: r2 is 1
+        return RidgeFit(
+            weights,
+            intercept=self.mean - float(self.centre @ weights),
+            penalty=chosen,
+            r2=1 - float(left[best]) / total,
+            r2_gcv=1 - float(errors[best]) * (self.rows - 1) / total,
+        )
+
+    def _left_over(self, penalty: float) -> float:
+        """|y - Xw|^2 at one lambda: what shrinking leaves in X's span, and what lies outside."""
+        shrunk = penalty / (self.energy + penalty)
+        return float((self.pull**2 / self.energy * shrunk**2).sum()) + self.outside
+
+
+def _spanned(energy: Array, axes: Array, longest: int) -> tuple[Array, Array]:
+    """Without the eigenvectors that are rounding noise."""
+    kept = energy > np.finfo(float).eps * longest * energy.max()
+    return energy[kept], axes[:, kept]
+
+
+def _direction(fit: RidgeFit, vector: Array, slope: float, rows: int) -> Direction:
+    return Direction(
+        method="ridge",
+        vector=vector,
+        slope=slope,
+        evidence={"penalty": fit.penalty, "r2": fit.r2, "r2_gcv": fit.r2_gcv, "rows": rows},
     )
 
 
@@ -119,12 +173,6 @@ def slope_along(latents: Array, scores: Array, vector: Array) -> float:
 def _grid(energy: Array) -> Array:
     """Sixty-one penalties over ten decades below ten times the largest eigenvalue of X'X."""
     return float(energy.max(initial=1e-300)) * np.logspace(-9, 1, 61)
-
-
-def _left_over(energy: Array, pull: Array, outside: float, penalty: float) -> float:
-    """|y - Xw|^2 at one lambda: what shrinking leaves in X's span, and what lies outside it."""
-    shrunk = penalty / (energy + penalty)
-    return float((pull**2 / energy * shrunk**2).sum()) + outside
 
 
 def _gcv(energy: Array, left: Array, rows: int, lambdas: Array) -> Array:

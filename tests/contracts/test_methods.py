@@ -85,6 +85,10 @@ def mine_codes(name: str, planted: Planted, latents=None, **settings) -> list[Di
 
 # the unsupervised ones have a contract of their own in tests/mining/methods/test_unsupervised.py
 every_method = pytest.mark.parametrize("name", SUPERVISED_METHODS)
+# the control finds nothing, by intent: tests/mining/methods/test_random_direction.py
+every_finding_method = pytest.mark.parametrize(
+    "name", [name for name in SUPERVISED_METHODS if name != "random"]
+)
 every_code_method = pytest.mark.parametrize("name", CODE_METHODS)
 
 
@@ -138,7 +142,7 @@ def test_codes_of_latents_that_do_not_fit_are_refused(name, latents, said, plant
         mine_codes(name, planted, latents)
 
 
-@every_method
+@every_finding_method
 @pytest.mark.parametrize("attribute", [0, 1])
 def test_finds_a_planted_direction_and_its_slope(name, attribute, planted):
     found = mine(name, planted, scores=planted.scores[attribute])
@@ -205,7 +209,7 @@ def test_adding_a_constant_to_all_latents_changes_nothing(name, planted, rng):
     assert second.slope == pytest.approx(first.slope, rel=1e-5)
 
 
-@every_method
+@every_finding_method
 def test_a_rare_binary_attribute_has_a_direction_and_a_sign(name, planted):
     place = planted.latents @ planted.truth[0]
     scores = (place > np.sort(place)[-31]).astype(float)  # thirty ones: both quantiles are 0
@@ -286,6 +290,18 @@ def test_settings_are_frozen_and_checked(name):
         ("svm", {"cost": math.inf}),
         ("svm", {"least": 2.5}),
         ("svm", {"seed": -1}),
+        ("svm", {"split": "half"}),
+        ("svm", {"threshold": 0.5}),
+        ("svm", {"split": "all", "threshold": math.nan}),
+        ("svm", {"iterations": 0}),
+        ("logistic", {"penalty": 0.0}),
+        ("logistic", {"train": 1.0}),
+        ("logistic", {"threshold": math.inf}),
+        ("logistic", {"iterations": 0}),
+        ("logistic", {"seed": -1}),
+        ("lda", {"penalty": 0.0}),
+        ("lda", {"threshold": math.nan}),
+        ("random", {"seed": -1}),
         ("nrsfm", {"seed": -1}),
         ("robust_pca", {"degrees": 2.5}),
         ("robust_pca", {"seed": -1}),

@@ -86,9 +86,51 @@ def test_labels_come_from_a_file_and_svm_takes_its_options(planted, run, tmp_pat
 
 
 @pytest.mark.parametrize(
+    ("method", "options"),
+    [("logistic", ()), ("lda", ()), ("svm", ("--set", "split=all", "--set", "train=0.8"))],
+)
+def test_methods_of_two_classes_find_it_too(planted, run, tmp_path, method, options):
+    file = tmp_path / "even.npy"
+    words = ("--attribute", "width", "--where", "odd = 0", "--method", method, *options)
+    status, out, err = run(*words, "--out", str(file), "-o", "json")
+    assert status == 0, err
+    said = json.loads(out)
+    assert np.load(file, allow_pickle=False) @ planted[1] > 0.99  # under 8.2 degrees
+    assert said["method"] == method and said["slope"] == pytest.approx(5, rel=0.02)
+    assert said["seconds"] > 0
+
+
+def test_a_random_direction_is_turned_to_the_score_and_no_more(planted, run):
+    status, out, _ = run(
+        "--attribute", "width", "--method", "random", "--where", "odd=0", "-o", "json"
+    )
+    assert status == 0
+    assert 0 <= json.loads(out)["slope"] < 3
+
+
+def test_held_attributes_are_projected_out_and_recorded(planted, run, tmp_path):
+    place, labels = str(tmp_path / "catalog"), tmp_path / "labels.yaml"
+    labels.write_text("even: if(odd > 0, -width, width)\n")
+    words = ("--labels", str(labels), "--attribute", "width", "--hold", "even", "--method", "svm")
+    status, out, err = run(*words, "--set", "split=all", "--catalog", place, "-o", "json")
+    assert status == 0, err
+    (card,) = Catalog(place).cards()
+    settings, said = json.loads(card.provenance.settings), json.loads(out)
+    assert settings["hold"] == ["even"] and "odd > 0" in settings["held_labels"]["even"]
+    assert said["held"] == card.evidence["held"] == 1
+    assert abs(card.vector @ planted[1]) < 0.1 < abs(said["cosine_even"])
+
+
+@pytest.mark.parametrize(
     ("words", "said"),
     [
         ((), "no attribute came"),
+        (("--attribute", "width", "--hold", "widht"), "did you mean 'width'"),
+        (("--attribute", "width", "--hold", "width"), "expected each attribute once"),
+        (("--attribute", "width", "--hold", "face_width"), "expected each attribute once"),
+        (("--attribute", "width", "--method", "random", "--hold", "odd"), "nothing is left"),
+        (("--attribute", "width", "--method", "svm", "--set", "split=half"), "'shares' or 'all'"),
+        (("--attribute", "width", "--method", "lda", "--set", "threshold=99"), "above it"),
         (("--attribute", "widht"), "did you mean 'width'"),
         (("--attribute", "width", "--method", "nrsfm"), "unknown method"),
         (("--attribute", "width", "--set", "penalti=1"), "penalti"),

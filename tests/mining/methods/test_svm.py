@@ -83,3 +83,42 @@ def test_takes_a_few_rows_where_the_share_gives_less(rng):
     latents = rng.normal(size=(40, 3))
     found = mine_svm(latents, latents[:, 1])
     assert found.evidence["rows"] + found.evidence["held_out_rows"] == 16
+
+
+def test_all_rows_train_on_both_sides_of_the_median(planted):
+    found = mine_svm(*planted, SvmConfig(split="all"))
+    assert found.evidence["rows"] + found.evidence["held_out_rows"] == 1000
+    assert found.evidence["converged"] == 1
+    ends = mine_svm(*planted, SvmConfig(share=0.5))
+    np.testing.assert_allclose(found.vector, ends.vector, atol=1e-9)  # both halves are all
+
+
+def test_a_threshold_divides_all_rows(rng):
+    latents = rng.normal(size=(2000, 6))
+    scores = np.where(latents[:, 0] > 1, 5 + latents[:, 1], latents[:, 2])
+    found = mine_svm(latents, scores, SvmConfig(split="all", threshold=3.0))
+    assert found.vector[0] > 0.95
+    assert mine_svm(latents, scores, SvmConfig(split="all")).vector[2] > 0.5
+    with pytest.raises(InputError, match="0 above it"):
+        mine_svm(latents, scores, SvmConfig(split="all", threshold=99.0))
+
+
+def test_balance_finds_the_rare_class(rng):
+    latents = rng.normal(size=(2000, 4))
+    rare = (latents[:, 0] + 0.5 * rng.normal(size=2000) > 2).astype(float)
+    found = {
+        balance: mine_svm(latents, rare, SvmConfig(split="all", cost=1.0, balance=balance))
+        for balance in (True, False)
+    }
+    assert found[True].evidence["accuracy"] > found[False].evidence["accuracy"] + 0.1
+
+
+def test_more_numbers_than_rows_is_no_trouble(rng):
+    latents = rng.normal(size=(60, 200))
+    found = mine_svm(latents, 10 * latents[:, 0], SvmConfig(split="all"))
+    assert found.vector[0] == max(abs(found.vector))
+
+
+def test_what_has_not_converged_says_so(planted):
+    found = mine_svm(*planted, SvmConfig(split="all", iterations=1))
+    assert found.evidence["converged"] == 0 and found.evidence["iterations"] == 1
