@@ -8,10 +8,14 @@ from collections.abc import Callable, Sequence
 import typer
 
 from jobs.cli_catalog import catalog_app
+from jobs.cli_condition import condition
 from jobs.cli_control import control_app
 from jobs.cli_dataset import dataset_app
 from jobs.cli_edit import edit_app
+from jobs.cli_ganspace import ganspace
 from jobs.cli_generator import generator_app
+from jobs.cli_micromotion import micromotion_app
+from jobs.cli_rescore import rescore
 from schemas.errors import InputError, LodeError
 
 DEFAULT_RUN = "runs/demo"
@@ -31,6 +35,10 @@ app.add_typer(dataset_app, name="dataset")
 app.add_typer(generator_app, name="generator")
 app.add_typer(control_app, name="control")
 app.add_typer(edit_app, name="edit")
+app.add_typer(micromotion_app, name="micromotion")
+app.command()(condition)
+app.command()(rescore)
+app.command()(ganspace)
 
 
 @app.command(context_settings=PASS_ON)
@@ -39,6 +47,14 @@ def mine(context: typer.Context) -> None:
     from jobs import mine_directions
 
     raise typer.Exit(mine_directions.main(context.args))
+
+
+@app.command(context_settings=PASS_ON)
+def leaderboard(context: typer.Context) -> None:
+    """Compare all methods with the truth at several numbers of samples."""
+    from jobs import leaderboard as board
+
+    raise typer.Exit(board.main(context.args))
 
 
 @app.command(context_settings=PASS_ON)

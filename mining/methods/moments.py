@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ from schemas.errors import InputError
 
 Array = NDArray[np.float64]
 
-BLOCK = 8192  # rows turned to float64 at a time
+BLOCK = 2048  # rows turned to float64 at a time: as many as a processor's cache likes
 
 
 @dataclass(frozen=True)
@@ -38,17 +39,23 @@ class Moments:
         rows = np.asarray(rows)
         if rows.ndim != 2 or not len(rows):
             raise InputError(f"moments: rows {rows.shape} came; expected (N, D) with N >= 1.")
-        found = None
-        for start in range(0, len(rows), BLOCK):
-            part = np.asarray(rows[start : start + BLOCK], np.float64)
-            mean = part.mean(axis=0)
-            if not np.isfinite(mean).all():
+        width = rows.shape[1]
+        space = np.empty((min(BLOCK, len(rows)) + 1, width))
+        mean, scatter = np.zeros(width), np.zeros((width, width))
+        for seen in range(0, len(rows), BLOCK):
+            part = rows[seen : seen + BLOCK]
+            share = len(part) / (seen + len(part))
+            block = space[: len(part) + 1]
+            block[:-1] = part
+            with np.errstate(invalid="ignore", over="ignore"):  # looked at in the next line
+                own = block[:-1].mean(axis=0)
+            if not np.isfinite(own).all():
                 raise InputError("moments: rows hold NaN or infinity; drop those rows first.")
-            centred = part - mean
-            block = cls(len(part), mean, centred.T @ centred)
-            found = block if found is None else found + block
-        assert found is not None
-        return found
+            block[:-1] -= own
+            block[-1] = math.sqrt(seen * share) * (own - mean)  # the last term of S is a row more
+            scatter += block.T @ block  # of one array with itself: half the work, exactly symmetric
+            mean += share * (own - mean)
+        return cls(len(rows), mean, scatter)
 
     def __add__(self, other: Moments) -> Moments:
         if self.mean.shape != other.mean.shape:

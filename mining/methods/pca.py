@@ -73,6 +73,29 @@ def pca_of(moments: Moments, config: PcaConfig = PcaConfig()) -> list[Direction]
     return _components(moments.rows, len(axes), (np.maximum(energy, 0), axes), config)
 
 
+def explained(moments: Moments) -> Array:
+    """(D,) the share of the variance that the widest 1, 2, ... D components explain; ends at 1.
+
+    Raises:
+        InputError: the rows do not spread.
+    """
+    energy = np.maximum(np.linalg.eigvalsh(moments.scatter)[::-1], 0)
+    if not energy.sum() > 0:
+        raise InputError(f"pca: all {moments.rows:,} latents are equal; there is no variance.")
+    together = np.cumsum(energy)
+    return together / together[-1]
+
+
+def halves_agree(one: Moments, other: Moments, components: int) -> Array:
+    """(components,) cosines, 0..1, between the components of one number of two halves.
+
+    Components of like width mix or change places from half to half: what they span may hold
+    where each alone does not.
+    """
+    axes = [np.linalg.eigh(half.scatter)[1][:, ::-1][:, :components] for half in (one, other)]
+    return np.abs((axes[0] * axes[1]).sum(axis=0))
+
+
 def _components(
     rows: int, width: int, spread: tuple[Array, Array], config: PcaConfig
 ) -> list[Direction]:
