@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,14 @@ from numpy.typing import NDArray
 from jobs.cluster import plain_errors
 from jobs.factorising import factorise, landmark_parts
 from jobs.mining_data import MiningData
+from jobs.mining_keys import MiningKeys
+from jobs.mining_task import unmeasured
 from jobs.progress import Progress
-from mining.methods.registry import UNSUPERVISED_METHODS, needs_control
+from jobs.results_cache import CACHED, ResultsCache
+from jobs.tasks import FAILED
+from mining.methods.registry import needs_control
 from mining.threads import limit_threads
-from schemas.errors import InputError
+from schemas.errors import InputError, LodeError
 from schemas.registry import fitted_options, unknown
 from schemas.settings import MiningSettings
 from storage.dataset import Dataset
@@ -49,37 +53,90 @@ class ShapeChecks:
     unseen: NDArray[np.int64]  # rows of the dataset that the regressor held out
 
 
-def fit_on_ray(
-    stored: Any, mining: MiningSettings, dataset: Dataset
-) -> tuple[Any, Any, Any, dict[str, str]]:
-    """The control model, its reference for tasks, its `ShapeChecks`, or why there is none.
+def control_model(
+    data: MiningData,
+    stored: Callable[[], Any],
+    mining: MiningSettings,
+    dataset: Dataset,
+    cache: ResultsCache,
+) -> tuple[Any, ShapeChecks | None, dict[str, str]]:
+    """The control model and its `ShapeChecks`, or why there is none; kept ones where there are.
 
     Args:
-        stored: reference to the `MiningData` of the dataset.
+        stored: gives the reference to `data` in Ray's object store.
     """
-    import ray
-
     configs = control_configs(mining)
-    parts = landmark_parts(dataset, mining.landmarks)
     about = dataset.manifest.generator
     facts = {name: about[name] for name in ("fingerprint", "licence")}
     facts["generator"] = about["name"]
+    told = [*map(dataclasses.asdict, configs), facts, mining.seed, HALVED]
+    key = MiningKeys(data, dataset.manifest).control(told)
     with Progress("control", 1, "models") as progress:
+        kept = _kept(cache, key)
+        if kept is not None:
+            progress.advance(1, {CACHED: 1})
+            return *kept, {}
+        parts = landmark_parts(dataset, mining.landmarks)
         try:
-            with plain_errors("nrsfm and regressor"):
-                curve = ray.remote(num_cpus=1)(_choice).remote(stored, mining.seed)
-                halves = ray.remote(num_cpus=1)(_halves).remote(stored, configs[0], mining.seed)
-                fit = ray.remote(num_cpus=1, num_returns=2)(_fit)
-                made: Any = fit.remote(stored, parts, *configs, facts)
-                reference, unseen = made
-                control = ray.get(reference)
-        except InputError as error:
+            control, checks = _fit_on_ray(stored(), parts, configs, facts, mining.seed)
+        except FAILED as error:
             failed = [method for method in mining.methods if needs_control(method)]
-            return None, None, None, {f"{' and '.join(failed)} (control model)": str(error)}
+            return None, None, {f"{' and '.join(failed)} (control model)": str(error)}
         progress.advance(1)
-        with plain_errors("the checks of the shape model"):
-            checks = ShapeChecks(ray.get(curve), ray.get(halves), ray.get(unseen))
-            return control, reference, checks, {}
+    _keep(cache, key, control, checks)
+    return control, checks, {}
+
+
+def _fit_on_ray(
+    stored: Any, parts: Any, configs: tuple[Any, Any], facts: Mapping[str, str], seed: int
+) -> tuple[Any, ShapeChecks]:
+    """Fit and check on the running Ray."""
+    import ray
+
+    curve = ray.remote(num_cpus=1)(_choice).remote(stored, seed)
+    halves = ray.remote(num_cpus=1)(_halves).remote(stored, configs[0], seed)
+    fit = ray.remote(num_cpus=1, num_returns=2)(_fit)
+    made: Any = fit.remote(stored, parts, *configs, facts)
+    with plain_errors("nrsfm and regressor"):
+        control, unseen = ray.get(made)
+    with plain_errors("the checks of the shape model"):
+        return control, ShapeChecks(ray.get(curve), ray.get(halves), unseen)
+
+
+def _keep(cache: ResultsCache, key: str, control: Any, checks: ShapeChecks) -> None:
+    """The control model as its file has it, with the codes that its file leaves behind."""
+    from mining.methods.control_file import control_bytes
+
+    content = {"control": control_bytes(control), "codes": control.shape.codes, "checks": checks}
+    cache.put(key, content)
+
+
+def _kept(cache: ResultsCache, key: str) -> tuple[Any, ShapeChecks] | None:
+    from mining.methods.choice import ComponentCurve
+    from mining.methods.control_file import control_of
+
+    kinds = {"ShapeChecks": ShapeChecks, "ComponentCurve": ComponentCurve}
+    found = cache.get(key, kinds, _is_control)
+    if found is None:
+        return None
+    control = control_of(found["control"], "the kept control model")
+    shape = dataclasses.replace(control.shape, codes=found["codes"])
+    return dataclasses.replace(control, shape=shape), found["checks"]
+
+
+def _is_control(found: Any) -> bool:
+    """Whether a kept value is what `_keep` writes."""
+    from mining.methods.control_file import control_of
+
+    if not isinstance(found, dict) or not isinstance(found.get("checks"), ShapeChecks):
+        return False
+    data, codes = found.get("control"), found.get("codes")
+    if not isinstance(data, bytes) or not isinstance(codes, np.ndarray):
+        return False
+    try:
+        return codes.shape[1:] == control_of(data, "").regressor.mean.shape
+    except LodeError:
+        return False
 
 
 def _fit(
@@ -148,11 +205,3 @@ def _halves(data: MiningData, nrsfm: Any, seed: int) -> tuple[float, ...]:
 def seeded(fields: set[str], options: Mapping[str, Any], seed: int) -> Mapping[str, Any]:
     """The options, with the run's seed where the settings take one."""
     return {"seed": seed, **options} if "seed" in fields else options
-
-
-def unmeasured(what: str, rows: int) -> InputError:
-    """The error for a dataset in which nothing was measured."""
-    return InputError(
-        f"{what} measured on none of {rows:,} images; see the extractors' statuses. "
-        f"{' and '.join(UNSUPERVISED_METHODS)} need no measurements."
-    )

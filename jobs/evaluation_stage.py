@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,10 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobs.cluster import plain_errors
+from jobs.evaluation_keys import EvaluationKeys
 from jobs.placement import hide_gpus
 from jobs.progress import Progress
+from jobs.results_cache import CACHED, ResultsCache
 from mining.evaluation.rescoring import (
     Bases,
+    Measured,
     Pair,
     Rescored,
     RescoringConfig,
@@ -40,6 +44,8 @@ from storage.selecting import row_fields
 DESCRIPTOR = "descriptor"  # the column, and the option that turns it on
 HELD_OUT = 2**32  # a shard number that no dataset reaches, so these latents are in none
 SPARE = 2  # candidates per identity: one without a measurable face is passed over
+KINDS = {kind.__name__: kind for kind in (Bases, Measured, Rescored)}  # what is kept
+Job = tuple[Direction, float]  # and its sigma
 
 
 @dataclass(frozen=True)
@@ -180,49 +186,113 @@ def evaluate(
     settings: EvaluationSettings,
     engine: EngineSettings,
     labels: Mapping[str, Label] | None = None,
+    cache: ResultsCache | None = None,
 ) -> list[Evaluated]:
     """Measure every direction on the running Ray; results in the order of `directions`.
 
     Args:
         latents: (N, D) of the dataset, which sigma is taken from.
         labels: attributes of the user's own, to be measured too.
+        cache: what earlier runs measured; without one everything is.
 
     Raises:
         RunError: a worker failed.
     """
+    cache, keys = cache or ResultsCache(), EvaluationKeys(manifest, settings, labels or {})
+    rows = manifest.generator["num_ws"]
+    sigmas = [spread_along(latents, direction, rows) for direction in directions]
+    jobs = [(made, sigma) for made, sigma in zip(directions, sigmas, strict=True)]
+    names = [keys.rescored(*job) for job in jobs]
+    renders = settings.identities * len(settings.steps)
+    with Progress("evaluate", renders * len(directions), "images") as progress:
+        found = {
+            index: cache.get(name, KINDS, _is_rescored(sigmas[index]))
+            for index, name in enumerate(names)
+        }
+        results = {index: kept for index, kept in found.items() if kept is not None}
+        if results:
+            progress.advance(renders * len(results), {CACHED: renders * len(results)})
+        missing = {index: job for index, job in enumerate(jobs) if index not in results}
+        made = functools.partial(_actors, manifest, settings, engine, labels, len(missing))
+        with plain_errors("evaluating"):
+            for index, rescored in _rescored_on_ray(made, missing, keys.bases, cache):
+                results[index] = rescored
+                cache.put(names[index], rescored)
+                progress.advance(renders)
+    if len(results) < len(jobs):
+        raise RunError("evaluating: some directions came back without a result; run it again.")
+    return [Evaluated(*job, results[index]) for index, job in enumerate(jobs)]
+
+
+def _rescored_on_ray(
+    make: Callable[[], list[Any]], jobs: Mapping[int, Job], key: str, cache: ResultsCache
+) -> Iterator[tuple[int, Rescored]]:
+    """Each direction's measurements under its number, as the actors finish.
+
+    Args:
+        make: gives the actors.
+        key: of the unedited images' measurements.
+    """
     import ray
     from ray.util import ActorPool
+
+    if not jobs:
+        return
+    actors = make()
+    try:
+        bases = cache.get(key, KINDS, _is_bases)
+        if bases is None:
+            bases = ray.get(actors[0].bases.remote())
+            cache.put(key, bases)
+        shared = ray.put(bases)
+        pool = ActorPool(actors)
+        for index, (direction, sigma) in jobs.items():
+            job = (index, direction, sigma, shared)
+            pool.submit(lambda actor, given: actor.rescore.remote(*given), job)
+        while pool.has_next():
+            index, rescored = pool.get_next_unordered()
+            yield index, rescored
+    finally:
+        for actor in actors:
+            ray.kill(actor)
+
+
+def _actors(
+    manifest: Manifest,
+    settings: EvaluationSettings,
+    engine: EngineSettings,
+    labels: Mapping[str, Label] | None,
+    jobs: int,
+) -> list[Any]:
+    """As many evaluators as there are workers, or jobs where these are fewer."""
+    import ray
 
     gpus = max(engine.generator.gpus, engine.extractor.gpus)
     remote: Any = ray.remote(num_cpus=1, num_gpus=gpus, max_restarts=4, max_task_retries=4)(
         Evaluator
     )
-    count = max(1, min(engine.workers, len(directions)))
-    actors = [remote.remote(dict(manifest.content), settings, gpus, labels) for _ in range(count)]
-    rows = manifest.generator["num_ws"]
-    sigmas = [spread_along(latents, direction, rows) for direction in directions]
-    results: list[Evaluated | None] = [None] * len(directions)
-    renders = settings.identities * len(settings.steps)
-    try:
-        with (
-            plain_errors("evaluating"),
-            Progress("evaluate", renders * len(directions), "images") as progress,
-        ):
-            bases = ray.put(ray.get(actors[0].bases.remote()))
-            pool = ActorPool(actors)
-            for index, direction in enumerate(directions):
-                job = (index, direction, sigmas[index], bases)
-                pool.submit(lambda actor, given: actor.rescore.remote(*given), job)
-            while pool.has_next():
-                index, rescored = pool.get_next_unordered()
-                results[index] = Evaluated(directions[index], sigmas[index], rescored)
-                progress.advance(renders)
-    finally:
-        for actor in actors:
-            ray.kill(actor)
-    if any(result is None for result in results):
-        raise RunError("evaluating: some directions came back without a result; run it again.")
-    return [result for result in results if result is not None]
+    count = max(1, min(engine.workers, jobs))
+    return [remote.remote(dict(manifest.content), settings, gpus, labels) for _ in range(count)]
+
+
+def _is_rescored(sigma: float) -> Callable[[Any], bool]:
+    """Whether a kept value is measurements along a direction of this spread."""
+
+    def fits(found: Any) -> bool:
+        if not isinstance(found, Rescored) or found.sigma != sigma:
+            return False
+        counts = (len(found.distances), len(found.steps))
+        shapes = [found.distances.shape, found.values.shape[:2]]
+        return shapes == [counts, counts] and found.values.shape[2:] == (len(found.pairs),)
+
+    return fits
+
+
+def _is_bases(found: Any) -> bool:
+    """Whether a kept value is measurements of unedited images."""
+    if not isinstance(found, Bases) or not isinstance(found.measured, Measured):
+        return False
+    return found.measured.values.shape == (len(found.w_plus), len(found.pairs))
 
 
 def spread_along(latents: NDArray[np.float32], direction: Direction, num_ws: int) -> float:

@@ -19,12 +19,14 @@ from jobs.description import as_generator, described
 from jobs.editing_run import CONTROL
 from jobs.evaluation_stage import check_evaluator, evaluate, rescoring_config
 from jobs.generate_dataset import DEMO, dataset_url, make_shards, open_complete, prepare
-from jobs.mining_data import labels_of, read_data, read_styles
-from jobs.mining_stage import Mined, check_mining, mine
+from jobs.mining_data import labels_of, read_data, read_styles, without
+from jobs.mining_stage import Mined, check_mining, configs_of, mine
 from jobs.parents import open_whole
 from jobs.placement import check_placement, mining_needs
 from jobs.publish import make_report, publication_id, shape_of
 from jobs.report.data import Stage
+from jobs.results_cache import ResultsCache
+from jobs.stability_stage import measure
 from mining.evaluation.matrix import rescoring_matrix, truth_leaderboard
 from schemas.config import load_settings
 from schemas.directions import DirectionCard
@@ -49,6 +51,7 @@ class RunResult:
     catalog_url: str
     report_url: str
     duplicates: tuple[Duplicate, ...]  # directions that all but repeat one of the catalogue
+    kept: dict[str, int]  # results "from before" and those "made" in this run
 
 
 def run(settings: RunSettings) -> RunResult:
@@ -61,7 +64,8 @@ def run(settings: RunSettings) -> RunResult:
     given = settings.dataset_url is not None
     manifest = _finished(settings) if given else described(settings)
     check_mining(settings.mining, manifest)
-    styles = read_styles(settings.mining, manifest, settings.engine)
+    styles, skipped = read_styles(settings.mining, manifest, settings.engine)
+    mining = without(settings.mining, skipped)
     rescoring_config(settings.evaluation)
     catalog = Catalog(catalog_url)
     check_folder(catalog_url)
@@ -75,18 +79,18 @@ def run(settings: RunSettings) -> RunResult:
                 url = absolute(dataset_url(settings))
                 make_shards(url, manifest, missing, settings.engine)
         dataset = open_complete(settings)
-        data = read_data(dataset, settings.mining, styles)
+        data = read_data(dataset, mining, styles)
+        cache = ResultsCache(out if settings.engine.results_cache else None)
         with _timed(stages, "mine", f"{len(data.latents):,} rows"):
-            mined = mine(data, settings.mining, dataset)
+            mined = replace(mine(data, mining, dataset, cache), skipped=skipped)
+        with _timed(stages, "stability", "halves, sizes and seeds"):
+            steady = measure(mined, configs_of(mining), data, mining, manifest, cache)
+            mined = replace(mined, stability=steady)
         with _timed(stages, "evaluate", f"{len(mined.directions)} directions"):
-            evaluated = evaluate(
-                manifest,
-                data.latents,
-                mined.directions,
-                settings.evaluation,
-                settings.engine,
-                labels_of(settings.mining),
-            )
+            measured = (manifest, data.latents, mined.directions, settings.evaluation)
+            labels = labels_of(mining)
+            evaluated = evaluate(*measured, settings.engine, labels, cache)
+        cache.prune()
     with _timed(stages, "publish", ""):
         cards = make_cards(settings, dataset, mined, evaluated)
         cards, duplicates = _publish(catalog, settings, dataset, cards)
@@ -100,8 +104,9 @@ def run(settings: RunSettings) -> RunResult:
             replace(report, shape=shape).save(f"{out}/results")
     finally:
         report_url = write_report(out)
+    kept = {"from_before": cache.found, "made": cache.made}
     return RunResult(
-        dataset, tuple(cards), mined, tuple(stages), catalog_url, report_url, duplicates
+        dataset, tuple(cards), mined, tuple(stages), catalog_url, report_url, duplicates, kept
     )
 
 
@@ -211,6 +216,8 @@ def _summary(result: RunResult) -> dict[str, object]:
         "diagonality": round(matrix.diagonality, 4) if matrix.judged else None,
         "near_duplicates": [list(pair) for pair in result.duplicates],
         "failures": dict(result.mined.failures),
+        "skipped": dict(result.mined.skipped),
+        "kept": result.kept,
         "seconds": {stage.name: round(stage.seconds, 1) for stage in result.stages},
     }
 
@@ -233,6 +240,8 @@ def _say(result: RunResult) -> None:
         console.print(table)
     for failure, why in result.mined.failures.items():
         console.print(f"[red]failed[/red]    {escape(f'{failure}: {why}')}", soft_wrap=True)
+    for method, why in result.mined.skipped.items():
+        console.print(f"[yellow]skipped[/yellow]   {escape(f'{method}: {why}')}", soft_wrap=True)
     matrix = rescoring_matrix(result.cards)
     spent = ", ".join(f"{stage.name} {stage.seconds:.0f} s" for stage in result.stages)
     judged = f", {matrix.diagonality:.0%} of {matrix.judged} move their own attribute most"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,24 +86,42 @@ def read_data(dataset: Dataset, mining: MiningSettings, styles: Styles) -> Minin
     )
 
 
-def read_styles(mining: MiningSettings, manifest: Manifest, engine: EngineSettings) -> Styles:
+def read_styles(
+    mining: MiningSettings, manifest: Manifest, engine: EngineSettings
+) -> tuple[Styles, dict[str, str]]:
     """The generator's style weights and the rows of W+ that they read, where a method does.
 
+    Returns:
+        The styles, and the methods that cannot be run for want of them -> why.
+
     Raises:
-        InputError: a method reads them and the generator has none.
+        InputError: nothing is left to run.
     """
-    if not any(method in WEIGHT_METHODS for method in mining.methods):
-        return NO_STYLES
-    return as_generator(engine, _styles, manifest)
+    reading = [method for method in mining.methods if method in WEIGHT_METHODS]
+    if not reading:
+        return NO_STYLES, {}
+    styles = as_generator(engine, _styles, manifest)
+    if styles is not None:
+        return styles, {}
+    why = (
+        f"generator {manifest.generator['name']!r} has no style weights, which this method reads; "
+        "expected StyleWeights of mining/generators/base.py"
+    )
+    if len(reading) == len(mining.methods):
+        raise InputError(f"{' and '.join(reading)}: {why}. Take another method, such as pca.")
+    return NO_STYLES, dict.fromkeys(reading, why)
 
 
-def _styles(manifest: Manifest) -> Styles:
+def without(mining: MiningSettings, skipped: Iterable[str]) -> MiningSettings:
+    """The settings less some methods."""
+    names = set(skipped)
+    left = {name: options for name, options in mining.methods.items() if name not in names}
+    return mining.model_copy(update={"methods": left})
+
+
+def _styles(manifest: Manifest) -> Styles | None:
     about = manifest.generator
     generator = make_generator(about["load"], **about["options"])
     if not isinstance(generator, StyleWeights):
-        methods = ", ".join(WEIGHT_METHODS)
-        raise InputError(
-            f"generator {about['name']!r} has no style weights, which {methods} reads; expected "
-            "StyleWeights of mining/generators/base.py. Take the method away, or use pca."
-        )
+        return None
     return generator.style_weights(), generator.style_rows()

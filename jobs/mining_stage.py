@@ -7,39 +7,42 @@ attribute.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from jobs.cluster import plain_errors
-from jobs.control_stage import control_configs, fit_on_ray, seeded, unmeasured
+from jobs.control_stage import control_configs, control_model, seeded
 from jobs.mining_data import MiningData, labels_of, mined_attributes, needs_control
+from jobs.mining_keys import MiningKeys, control_digest
+from jobs.mining_task import mine_one
 from jobs.progress import Progress
+from jobs.results_cache import CACHED, ResultsCache
+from jobs.tasks import FAILED, finished
+from mining.evaluation.stability import Stability
 from mining.labels import check_labels, with_labels
 from mining.methods.base import Direction
 from mining.methods.camera import component_names
 from mining.methods.registry import (
     CODE_METHODS,
     CONFIGS,
-    CONTROL_METHODS,
-    LATENT_METHODS,
     METHODS,
-    SCORE_METHODS,
     SUPERVISED_METHODS,
     UNSUPERVISED_METHODS,
-    WEIGHT_METHODS,
 )
 from mining.methods.registry import needs_control as with_control
 from mining.stored import latent_column
-from mining.threads import limit_threads
 from schemas.errors import InputError, RunError
 from schemas.registry import build, load, unknown
 from schemas.settings import MiningSettings
 from storage.dataset import Dataset
 from storage.manifest import Manifest
+
+Name = tuple[str, str]  # method, attribute; "" for what reads none
+KINDS = {"Direction": Direction}
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,8 @@ class Mined:
     control: Any | None  # ControlModel, where a method needed one
     failures: Mapping[str, str]  # "method attribute", or "method" alone -> why
     checks: Any | None = None  # ShapeChecks, where there is a control model
+    skipped: Mapping[str, str] = field(default_factory=dict)  # method that cannot be run -> why
+    stability: Mapping[Name, Stability] = field(default_factory=dict)  # of what was mined again
 
 
 def check_mining(mining: MiningSettings, manifest: Manifest) -> None:
@@ -130,95 +135,104 @@ def make_config(name: str, options: Mapping[str, Any], seed: int) -> Any:
     return build("method", name, CONFIGS, seeded(fields, options, seed))
 
 
-def mine(data: MiningData, mining: MiningSettings, dataset: Dataset) -> Mined:
+def configs_of(mining: MiningSettings) -> dict[str, Any]:
+    """Method -> its frozen settings."""
+    methods = mining.methods.items()
+    return {method: make_config(method, options, mining.seed) for method, options in methods}
+
+
+def mine(
+    data: MiningData, mining: MiningSettings, dataset: Dataset, cache: ResultsCache | None = None
+) -> Mined:
     """Run every method, the supervised ones on every attribute, on the running Ray.
 
     Args:
         data: what was read of the dataset.
+        cache: what earlier runs found; without one everything is mined.
 
-    A method that refuses its data fails alone and is listed; a bug stops the run.
+    What refuses its data, or breaks, fails alone and is listed.
 
     Raises:
         RunError: nothing could be mined.
     """
     import ray
 
-    configs = {
-        method: make_config(method, options, mining.seed)
-        for method, options in mining.methods.items()
-    }
-    stored = ray.put(data)
-    run = ray.remote(num_cpus=1)(_mine_one)
-    control, control_ref, checks, failures = None, None, None, {}
+    cache, configs = cache or ResultsCache(), configs_of(mining)
+    stored = functools.cache(lambda: ray.put(data))  # where every result is kept, nothing is sent
+    control, checks, failures = None, None, {}
     if needs_control(mining):
-        control, control_ref, checks, failures = fit_on_ray(stored, mining, dataset)
-    jobs = {
-        run.remote(stored, method, attribute, config, control_ref): (method, attribute)
+        control, checks, failures = control_model(data, stored, mining, dataset, cache)
+    keys = MiningKeys(data, dataset.manifest, control_digest(control))
+    wanted = {
+        (method, attribute): keys.direction(method, attribute, config)
         for method, config in configs.items()
-        if not with_control(method) or control_ref is not None
+        if not with_control(method) or control is not None
         for attribute in (mining.attributes if method in SUPERVISED_METHODS else [""])
     }
-    wanted = {
-        job: 1 if attribute else _directions(method, configs[method], control)
-        for job, (method, attribute) in jobs.items()
-    }
-    found: dict[tuple[str, str], list[Direction]] = {}
-    waiting = list(jobs)
-    with Progress("mine", sum(wanted.values()), "directions") as progress:
-        while waiting:
-            (ready,), waiting = ray.wait(waiting, num_returns=1)
-            name = " ".join(filter(None, jobs[ready]))
-            try:
-                with plain_errors(name):
-                    found[jobs[ready]] = ray.get(ready)
-                progress.advance(wanted[ready])
-            except InputError as error:
-                failures[name] = str(error)
-                progress.advance(wanted[ready], {"failed": wanted[ready]})
+    kept = {name: cache.get(key, KINDS, _fits(name, data)) for name, key in wanted.items()}
+    found = {name: made for name, made in kept.items() if made is not None}
+    counts = {name: _directions(*name, configs[name[0]], control) for name in wanted}
+    with Progress("mine", sum(counts.values()), "directions") as progress:
+        for name in found:
+            progress.advance(counts[name], {CACHED: counts[name]})
+        missing = [name for name in wanted if name not in found]
+        for name, made in _on_ray(missing, configs, control, stored):
+            if isinstance(made, FAILED):
+                failures[" ".join(filter(None, name))] = str(made)
+                progress.advance(counts[name], {"failed": counts[name]})
+                continue
+            found[name] = made
+            cache.put(wanted[name], made)
+            progress.advance(counts[name])
     if not found:
         reasons = "; ".join(f"{name}: {why}" for name, why in failures.items())
         raise RunError(f"mining found no direction. {reasons}")
-    ordered = tuple(made for key in jobs.values() for made in found.get(key, ()))
+    ordered = tuple(made for name in wanted for made in found.get(name, ()))
     settings = {method: settings_json(method, config, mining) for method, config in configs.items()}
     return Mined(ordered, settings, control, failures, checks)
 
 
-def _directions(method: str, config: Any, control: Any) -> int:
-    """How many directions a method without scores is going to find."""
+def _on_ray(
+    names: Sequence[Name], configs: Mapping[str, Any], control: Any, stored: Callable[[], Any]
+) -> Iterator[tuple[Name, Any]]:
+    """Each method and attribute with its directions, or why there are none, as tasks finish."""
+    import ray
+
+    if not names:
+        return
+    run = ray.remote(num_cpus=1)(mine_one)
+    given = None if control is None else ray.put(control)
+    jobs = {
+        run.remote(stored(), method, attribute, configs[method], given): (method, attribute)
+        for method, attribute in names
+    }
+    yield from finished(jobs)
+
+
+def _fits(name: Name, data: MiningData) -> Callable[[Any], bool]:
+    """Whether a kept value is directions of this method and attribute, in this dataset's space."""
+    shapes = (data.shape, data.shape[-1:])
+
+    def fits(found: Any) -> bool:
+        return isinstance(found, tuple) and all(
+            isinstance(made, Direction)
+            and isinstance(made.vector, np.ndarray)
+            and made.vector.shape in shapes
+            and made.method == name[0]
+            and (made.attribute == name[1] or not name[1])
+            for made in found
+        )
+
+    return fits
+
+
+def _directions(method: str, attribute: str, config: Any, control: Any) -> int:
+    """How many directions a task is going to find."""
+    if attribute:
+        return 1
     if method in CODE_METHODS:
         return len(config.codes or control.shape.names)
     return config.components
-
-
-def _mine_one(
-    data: MiningData, method: str, attribute: str, config: Any, control: Any
-) -> list[Direction]:
-    """What a method finds: one direction of the attribute, or all of its own without one."""
-    limit_threads(1)
-    if method in CODE_METHODS:
-        found = load("method", method, CODE_METHODS)(control, data.latents, config)
-        return [_placed(direction, data) for direction in found]
-    if method in LATENT_METHODS:
-        return load("method", method, LATENT_METHODS)(data.w, config)
-    if method in WEIGHT_METHODS:
-        return load("method", method, WEIGHT_METHODS)(data.weights, data.rows, config)
-    scores = data.scores[attribute]
-    rows = np.isfinite(scores)
-    if not rows.any():
-        raise unmeasured(f"{attribute} was", len(scores))
-    pairs = (data.latents[rows].astype(np.float64), scores[rows])
-    if method in SCORE_METHODS:
-        direction = load("method", method, SCORE_METHODS)(*pairs, config)
-    else:
-        direction = load("method", method, CONTROL_METHODS)(control, *pairs, config)
-    unit = data.fields[attribute].unit
-    return [_placed(dataclasses.replace(direction, attribute=attribute, unit=unit), data)]
-
-
-def _placed(direction: Direction, data: MiningData) -> Direction:
-    """A direction of flat latents in the dataset's space."""
-    vector = np.asarray(direction.vector, np.float64).reshape(data.shape)
-    return dataclasses.replace(direction, space=data.space, vector=vector)
 
 
 def settings_json(method: str, config: Any, mining: MiningSettings) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 import numpy as np
 
 from jobs.attributes import attribute_pairs
-from jobs.evaluation_stage import Evaluated
+from jobs.evaluation_stage import Evaluated, rescoring_config
 from jobs.mining_data import MiningData, labels_of
 from jobs.mining_stage import Mined
 from jobs.report.data import (
@@ -22,9 +23,13 @@ from jobs.report.data import (
     strip_of,
     summarise,
 )
+from jobs.report.response_curves import response_curves
 from jobs.report.shape_data import ShapeFacts
 from jobs.versions import code_version, package_versions
+from mining.evaluation.identity import identity_change
+from mining.evaluation.rescoring import RescoringConfig
 from mining.evaluation.scalars import Pair
+from mining.evaluation.stability import Stability
 from mining.labels import Label, attribute_values, with_labels
 from schemas.directions import DirectionCard
 from schemas.settings import RunSettings
@@ -41,6 +46,7 @@ def make_report(
 ) -> ReportData:
     """Everything that the report shows."""
     pairs = attribute_pairs(settings, dataset.manifest)
+    config = rescoring_config(settings.evaluation)
     return ReportData(
         title=f"{len(cards)} directions of the {dataset.manifest.generator['name']} generator",
         created_at=datetime.now(UTC),
@@ -53,7 +59,28 @@ def make_report(
         stages=tuple(stages),
         packages=package_versions(dataset.manifest),
         failures=dict(mined.failures),
+        skipped=dict(mined.skipped),
+        response_curves=response_curves(
+            cards, [item.rescored for item in evaluated], pairs, config
+        ),
+        stability=_stability(cards, mined),
+        identity=_identity(cards, evaluated, config),
     )
+
+
+def _identity(
+    cards: Sequence[DirectionCard], evaluated: Sequence[Evaluated], config: RescoringConfig
+) -> dict[str, tuple[float, float, float]]:
+    """By direction_id, of those along which faces could be compared."""
+    both = zip(cards, evaluated, strict=True)
+    found = {card.direction_id: identity_change(item.rescored, config) for card, item in both}
+    return {key: told for key, told in found.items() if math.isfinite(told[0])}
+
+
+def _stability(cards: Sequence[DirectionCard], mined: Mined) -> dict[str, Stability]:
+    """By direction_id, of those that were mined again."""
+    named = {card.direction_id: (card.method, card.attribute) for card in cards}
+    return {key: mined.stability[name] for key, name in named.items() if name in mined.stability}
 
 
 def publication_id(settings: RunSettings, dataset: Dataset, cards: Sequence[DirectionCard]) -> str:
@@ -65,6 +92,7 @@ def publication_id(settings: RunSettings, dataset: Dataset, cards: Sequence[Dire
     parts = [
         sorted(card.direction_id for card in cards),
         settings.evaluation.model_dump(),
+        settings.mining.stability.model_dump(),
         sorted(attribute_pairs(settings, dataset.manifest)),
         dataset.manifest.identity["extractors"],
         package_versions(dataset.manifest),

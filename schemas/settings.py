@@ -105,6 +105,28 @@ class EngineSettings(Part):
     """share of rows that may fail, crash or hang before the run is stopped"""
     offline: bool = False
     """fetch no model file or checkpoint: what is in the cache is all there is"""
+    results_cache: bool = True
+    """keep what was mined and measured under <out>/results/cache, so that a rerun computes only
+    what changed; false keeps nothing and reads nothing"""
+
+
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+class StabilitySettings(Part):
+    """How often each direction is mined again, of other rows and seeds."""
+
+    enabled: bool = True
+    """mine again at all; without it cards say that their stability was not measured"""
+    halves: int = Field(3, ge=1, le=100)
+    """seeded splits of the rows into two halves, whose directions are compared"""
+    sizes: list[Share] = [0.1, 0.25, 0.5]
+    """shares of the rows whose directions are compared with that of all rows"""
+    seeds: int = Field(2, ge=0, le=100)
+    """further seeds on all rows, of methods that take one"""
+    control: bool = False
+    """methods behind the control model too: it is fitted again to each part of the rows, which
+    takes as long as the first fit each time"""
 
 
 class MiningSettings(Part):
@@ -132,6 +154,8 @@ class MiningSettings(Part):
     """options of the regressor w -> q"""
     seed: int = Field(0, ge=0, lt=2**63)
     """seed of splits and initial weights"""
+    stability: StabilitySettings = StabilitySettings()  # type: ignore[call-arg]
+    """how far directions hang on the rows and seeds that they were mined with"""
 
 
 class EvaluationSettings(Part):
