@@ -14,6 +14,7 @@ from jobs.evaluation_stage import Evaluated, rescoring_config
 from jobs.mining_data import labels_of
 from jobs.mining_stage import Mined
 from jobs.versions import code_version, package_versions
+from mining.evaluation.calibration import CalibrationConfig, calibrate
 from mining.evaluation.rescoring import Rescored, RescoringConfig
 from mining.evaluation.response import identity_interval, leak_interval, respond
 from mining.evaluation.scalars import UNSEEN, Pair
@@ -46,8 +47,10 @@ def make_cards(
             responses=respond(rescored, pairs, spreads, config),
             evidence={**direction.evidence, **_counts(rescored)},
             **_costs(rescored, config),
+            **_steadiness(mined, direction),
         )
         card = named(card) if card.aimless else card
+        card = _calibrated(card, rescored, pairs, config)
         cards.append(_with_leak(card, rescored, pairs, config))
     return cards
 
@@ -130,6 +133,24 @@ def _costs(rescored: Rescored, config: RescoringConfig) -> dict[str, float]:
     """The cost in identity with its interval, by the card's names."""
     mean, low, high = identity_interval(rescored, config)
     return {"identity_cost": mean, "identity_cost_low": low, "identity_cost_high": high}
+
+
+def _steadiness(mined: Mined, direction: Direction) -> dict[str, float]:
+    """The stability, by the card's names; nothing where it was not measured."""
+    found = mined.stability.get((direction.method, direction.attribute))
+    if found is None:
+        return {}
+    return {"stability": found.mean, "stability_low": found.low, "stability_high": found.high}
+
+
+def _calibrated(
+    card: DirectionCard, rescored: Rescored, pairs: Mapping[str, Pair], config: RescoringConfig
+) -> DirectionCard:
+    """The card with its response curve, where its own attribute answers to it."""
+    if card.own is None:
+        return card
+    curve = calibrate(rescored, pairs[card.own.attribute], CalibrationConfig(seed=config.seed))
+    return replace(card, calibration=curve)
 
 
 def _with_leak(

@@ -25,12 +25,13 @@ FIELDS = (  # of a record, of the card or its provenance
     *("leak_low", "leak_high", "identity_cost_low", "identity_cost_high"),
     *("stability", "stability_low", "stability_high"),
     *("calibration_step", "calibration_low", "calibration_high"),
+    *("calibration_monotonic", "calibration_error"),
     *("artefact_kind", "artefact_sha256", "artefact_bytes", "source", "licence", "tags"),
 )
 _PARTS = {  # fields of a part of the card that may not be there
     f"{part}_{name}": (part, name)
     for part, names in (
-        ("calibration", ("step", "low", "high")),
+        ("calibration", ("step", "low", "high", "monotonic", "error")),
         ("artefact", ("kind", "sha256", "bytes")),
     )
     for name in names

@@ -207,4 +207,5 @@ def _calibration(card: DirectionCard) -> str:
     if found is None:
         return ""
     holds = f"holds from {number(found.low)} to {number(found.high)}{unit}"
-    return f"{number(found.step)} steps of norm 1 for 1{unit}, {holds}"
+    off = f", off by {found.error:.0%} on average" if math.isfinite(found.error) else ""
+    return f"{number(found.step)} steps of norm 1 for 1{unit}, {holds}{off}"

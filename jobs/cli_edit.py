@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from typer.core import TyperGroup
 
-from jobs.cli_edit_checks import check_from, check_one, ends_of, needed
+from jobs.cli_edit_checks import check_by, check_from, check_one, check_way, ends_of, needed
 from schemas.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,7 +24,18 @@ Unit = Literal["norm", "sigma", "attribute"]
 Hold = Literal["identity"]
 Codes = Literal["regressor", "landmarks"]
 
-edit_app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
+
+class RunFirst(TyperGroup):
+    """`lode edit RUN ...` is `lode edit --run RUN ...`, where RUN is no command's name."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        first = args[0] if args else "-"
+        if not first.startswith("-") and first not in self.commands and "--run" not in args:
+            args = ["--run", *args]
+        return super().parse_args(ctx, args)
+
+
+edit_app = typer.Typer(cls=RunFirst, invoke_without_command=True, rich_markup_mode=None)
 
 RunOption = Annotated[
     str | None, typer.Option("--run", metavar="RUN", help="The run's folder or URL: its --out.")
@@ -72,6 +84,18 @@ def edit(
             "--q", metavar="CHANGES", help="Codes: 'yaw=20, pitch+=5, alpha_3=-2..2s'; see above."
         ),
     ] = None,
+    attribute: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="With --by: what is moved, by its best direction."),
+    ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(metavar="AMOUNT|RANGE", help="How far: 10deg, -5deg..5deg, 0.1, 1.5s."),
+    ] = None,
+    rounds: Annotated[
+        int | None,
+        typer.Option(min=0, max=20, help="With --by: measurements of an end; 0 for none."),
+    ] = None,
     direction: Annotated[
         str | None,
         typer.Option(metavar="ID|TAG|ATTRIBUTE", help="Of the catalogue: the best, by attribute."),
@@ -104,6 +128,10 @@ def edit(
 ) -> None:
     """Edit images of a run's generator: by codes, along a direction, or from one to another.
 
+    --attribute yaw --by 10deg changes an attribute by an amount in its own unit: deg for degrees,
+    s for the attribute's spreads, or none; -20deg..20deg is a sweep. What comes of it is measured
+    and the step corrected, for each image by itself.
+
     --q: codes are pitch, yaw and roll in degrees, t_x and t_y in fractions of the image, alpha_0,
     alpha_1 ... and k11, k12, k22. = says what a code becomes, += and -= change it; a value such
     as 2s counts the code's spreads, from its mean after =. A range such as yaw=-20..20 is a sweep:
@@ -112,23 +140,30 @@ def edit(
     if context.invoked_subcommand is not None:
         return
     from jobs.editing import edit_along, edit_codes
+    from jobs.editing_by import ROUNDS, edit_by
     from jobs.editing_run import open_studio
+    from mining.editing.amount import parse_amount
     from mining.editing.request import parse_request
 
-    if (q is None) == (direction is None):
-        came = "both --q and --direction" if q is not None else "neither --q nor --direction"
-        raise InputError(f"lode edit: {came} came; expected one of them. See `lode edit --help`.")
+    check_way(q, direction, attribute)
+    check_by(by, attribute, q, to, unit, rounds)
     request = None if q is None else parse_request(q)
-    ends = ends_of(to, direction, unit, method, hold)
+    amount = None if by is None else parse_amount(by)
+    ends = ends_of(to, direction or attribute, unit, method, hold)
     target = _target(out, force)
     check_one(seed, latent)
     studio = open_studio(needed("--run RUN", run), control, catalog, another_generator)
     look = _look(studio, target, frames, size, method, hold)
-    given = _given(studio, seed, latent)
+    given, named = _given(studio, seed, latent), str(attribute or direction)
     if request is not None:
         edited = edit_codes(studio, given, request, look)
+    elif amount is not None:
+        card = studio.calibrated(named)
+        times = ROUNDS if rounds is None else rounds
+        changes = amount.ends(card)
+        edited = edit_by(studio, given, card, changes, look, times, another_generator)
     else:
-        card = studio.direction(str(direction))
+        card = studio.direction(named)
         edited = edit_along(studio, given, card, ends, unit or "sigma", look, another_generator)
     _finish(studio, given, edited, target, measure, output)
 
@@ -247,6 +282,8 @@ def _finish(
     }
     files = write(target, edited, {**about, "rows": rows})
     said = {"out": target.url, "record": files[-1], **about}
+    for alarm in edited.alarms:
+        typer.echo(f"warning: {alarm}", err=True)
     if output == "json":
         brief = [{k: v for k, v in row.items() if k not in ("landmarks", "codes")} for row in rows]
         ends = [row["codes"][:: len(row["codes"]) - 1] if "codes" in row else [] for row in rows]
@@ -260,5 +297,5 @@ def _finish(
         typer.echo(row_line(title, row))
         for name, ends in row.get("measured", {}).items():
             typer.echo(measured_line(name, *ends))
-    for note in edited.notes:
+    for note in [note for note in edited.notes if note not in edited.alarms]:
         typer.echo(f"note: {note}")

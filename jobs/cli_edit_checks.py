@@ -21,6 +21,37 @@ def check_one(seeds: Sequence[int] | None, latent: str | None) -> None:
         raise InputError(f"lode edit: {came} came; expected one of them.")
 
 
+def check_way(q: str | None, direction: str | None, attribute: str | None) -> None:
+    """One of the three ways to say what is edited."""
+    ways = {"--q": q, "--direction": direction, "--attribute": attribute}
+    came = [name for name, value in ways.items() if value is not None]
+    if len(came) != 1:
+        what = f"both {came[0]} and {came[1]}" if came else "neither --q nor --direction"
+        what += "" if came else " nor --attribute"
+        raise InputError(f"lode edit: {what} came; expected one of them. See `lode edit --help`.")
+
+
+def check_by(
+    by: str | None,
+    attribute: str | None,
+    q: str | None,
+    to: str | None,
+    unit: str | None,
+    rounds: int | None,
+) -> None:
+    """An amount goes with an attribute or a direction, and says its unit itself."""
+    if by is None:
+        if attribute is not None:
+            raise InputError("lode edit: --attribute came without --by; expected such as 10deg.")
+        if rounds is not None:
+            raise InputError("lode edit: --rounds belongs to --by, which did not come.")
+        return
+    if q is not None:
+        raise InputError("lode edit: --by belongs to --attribute or --direction; with --q, say it.")
+    if to is not None or unit is not None:
+        raise InputError("lode edit: --to and --unit came beside --by, which says how far itself.")
+
+
 def check_from(
     seed: int | None, image: str | None, to: Sequence[int] | None, codes: str | None
 ) -> None:

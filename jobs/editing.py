@@ -31,6 +31,7 @@ from jobs.editing_words import (
 from mining.editing.analytic import CodeEdit, asked_weights
 from mining.editing.apply import Unit, apply_card, steps_of_norm
 from mining.editing.request import Request
+from mining.editing.steps import change_after
 from mining.editing.transfer import asked_of, transfer_weights, transferred
 from mining.methods.control import ControlModel
 from mining.methods.regressor import Regressor
@@ -134,13 +135,16 @@ def edit_along(
     steps = np.linspace(*ends, look.frames)
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always", UserWarning)
+        norms = steps_of_norm("edit", card, steps, unit)
         walk = np.stack(
-            [apply_card(given.w_plus, card, fingerprint, s, unit, another_generator) for s in steps]
+            [
+                apply_card(given.w_plus, card, fingerprint, s, "norm", another_generator)
+                for s in norms
+            ]
         )
     check_pixels(len(given), look)
-    own, per_unit = card.own, steps_of_norm("edit", card, unit)
-    moved = np.full(len(steps), np.nan) if own is None else own.per_step * per_unit * steps
-    moves = [finite(change) for change in moved]
+    own = card.own
+    moves = [finite(change) for change in _predicted(card, norms)]
     captions = [step_text(card, unit, s, move) for s, move in zip(steps, moves, strict=True)]
     flat = walk.reshape(len(steps), len(given), -1).astype(np.float64)
     images = images_along(studio, "w+", flat, given, look.size)
@@ -165,6 +169,13 @@ def edit_along(
         "w+",
         tuple(dict.fromkeys(str(warning.message) for warning in said)),
     )
+
+
+def _predicted(card: DirectionCard, norms: Array) -> Array:
+    """The change of a card's own attribute after steps of norm 1; NaN where it is not known."""
+    if card.calibration is not None and card.calibration.steps:
+        return change_after(card, norms)
+    return norms * (card.own.per_step if card.own else np.nan)
 
 
 def _shown(

@@ -48,6 +48,7 @@ class Edited:
     ends: tuple[Array, Array]  # latents or W+ of the first and the last column, as `space` says
     space: str
     notes: tuple[str, ...] = field(default=())  # what the user should know
+    alarms: tuple[str, ...] = field(default=())  # those of them that are warnings
 
 
 def images_along(studio: Studio, space: str, walk: Array, given: Given, size: int) -> Images:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +33,16 @@ class Given:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def take(self, rows: NDArray[np.intp]) -> Given:
+        """Some of the latents."""
+        return replace(
+            self,
+            labels=tuple(self.labels[row] for row in rows),
+            z=None if self.z is None else self.z[rows],
+            w_plus=self.w_plus[rows],
+            condition=None if self.condition is None else self.condition[rows],
+        )
 
     def of_space(self, generator: Generator, space: str) -> Floats:
         """(N, D) of a space of the generator, laid flat.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from schemas.directions import DirectionCard
 from schemas.errors import InputError
 from schemas.registry import unknown
 from storage.catalog import Catalog
-from storage.dataset import image_size
+from storage.dataset import attribute_fields, image_size
 from storage.files import Store, absolute
 from storage.manifest import Manifest
 from storage.verify import readable_manifest
@@ -94,9 +95,36 @@ class Studio:
             f"{self.generator.name} ({fingerprint[:16]}); name one by its id."
         )
 
+    def calibrated(self, name: str) -> DirectionCard:
+        """As `direction`, but of an attribute the best that has a calibration.
+
+        Raises:
+            InputError: there is no such direction, or it has no calibration.
+        """
+        card = self.direction(name)
+        if card.calibration is None and card.attribute == name:
+            catalog, known = Catalog(self.catalog_url), "calibration_step is not null"
+            space, fingerprint = card.space, card.generator_fingerprint
+            if catalog.find(known, attribute=name, space=space, generator=fingerprint):
+                return catalog.best(name, space, generator=fingerprint, where=known)
+        if card.calibration is None:
+            raise InputError(
+                f"edit: {self.catalog_url} has no calibration for {name!r}: it was mined before "
+                "there were any, or the attribute did not answer. Expected another direction; or "
+                f"count in natural steps: --direction {name} --to 2"
+            )
+        return card
+
+    def column_of(self, attribute: str) -> str | None:
+        """What `measured` calls an attribute, such as "geometry.yaw"; None for a label."""
+        field = attribute_fields(self.manifest).get(attribute)
+        pairs, _ = measured_pairs(self.generator, self.extractors)
+        known = {"_".join(pair): ".".join(pair) for pair in pairs}
+        return None if field is None else known.get(field.name)
+
     def measured(self, images: Images, given: Given) -> dict[str, NDArray[np.float64]]:
         """What the run's extractors measure: "geometry.yaw" -> (N,), NaN where nothing is."""
-        extractors = self._extractors()
+        extractors = self.extractors
         pairs, _ = measured_pairs(self.generator, extractors)
         parts = []
         for first in range(0, len(images), BATCH):
@@ -114,7 +142,7 @@ class Studio:
         Raises:
             InputError: none does, or it finds no face in an image.
         """
-        extractors = self._extractors()
+        extractors = self.extractors
         done = measure(extractors, images)
         for extractor in extractors:
             for column, about in extractor.columns.items():
@@ -132,7 +160,13 @@ class Studio:
             "fitted to; take --codes regressor."
         )
 
-    def _extractors(self) -> list[Extractor]:
+    @cached_property
+    def extractors(self) -> list[Extractor]:
+        """The run's extractors, loaded when first asked for.
+
+        Raises:
+            MissingBackendError: a package or a model of one is not here.
+        """
         return make_extractors({each["load"]: each["options"] for each in self.manifest.extractors})
 
     def _check_same(self, what: str, name: str, fingerprint: str) -> None:

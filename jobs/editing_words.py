@@ -50,6 +50,17 @@ def step_text(card: DirectionCard, unit: Unit, step: float, move: float | None) 
     return f"{text}\n{card.own.attribute} {move:+.3g}{own_unit}" if step else text
 
 
+def amount_text(card: DirectionCard, change: float) -> str:
+    """A change of a card's attribute with its unit: "+10 degrees"."""
+    return f"{change:+.3g}" + f" {card.unit}" * (card.unit != "1")
+
+
+def landing_text(card: DirectionCard, asked: float, landed: float, between: str = ", ") -> str:
+    """What was asked for and, where it was measured, what came of it."""
+    text = f"asked {amount_text(card, asked)}"
+    return text if np.isnan(landed) else f"{text}{between}landed {amount_text(card, landed)}"
+
+
 def far_notes(
     names: Sequence[str], codes: Sequence[int], target: Array, mean: Array, spread: Array
 ) -> list[str]:

@@ -58,6 +58,10 @@ class Calibration:
     step: float  # steps of norm 1 for one unit of the attribute; its sign is the effect's
     low: float  # the change in the attribute's unit down to which it was seen to hold, <= 0
     high: float  # and up to which, >= 0
+    values: tuple[float, ...] = ()  # the measured curve: the mean change of the attribute ...
+    steps: tuple[float, ...] = ()  # ... after these steps of norm 1; both ascend through (0, 0)
+    monotonic: float = math.nan  # share of held-out identities whose own curve never turns back
+    error: float = math.nan  # mean |landed - asked| / |asked| on identities it was not fitted to
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from schemas.directions import Artefact, DirectionCard
+from schemas.directions import Artefact, Calibration, DirectionCard
 from schemas.errors import InputError
 from storage.artefacts import KINDS
 
@@ -16,6 +16,7 @@ SPACES = ("z", "w", "w+", "s")
 NAMES = ("attribute", "unit", "method", "space", "generator", "generator_fingerprint")
 MOST_NAME = 1_000  # characters of a name
 MOST_TEXT = 1_000_000  # of settings, notes, and where it comes from
+MOST_KNOTS = 64  # of a calibration's curve
 MOST_ENTRIES = 10_000  # of responses, evidence, packages, layers
 _MOST_LAYER = 2**31  # a vector (D,) fits any number of layers
 _MOST_COORDINATES = 2**24
@@ -108,6 +109,31 @@ def _check_calibration(card: DirectionCard, who: str) -> None:
         raise InputError(
             f"{who}: {known}; expected finite numbers with step != 0 and low <= 0 <= high. Leave "
             "calibration out where it is not known."
+        )
+    _check_curve(known, who)
+
+
+def _check_curve(known: Calibration, who: str) -> None:
+    values, steps = known.values, known.steps
+    if len(values) != len(steps) or len(values) > MOST_KNOTS:
+        raise InputError(
+            f"{who}: the calibration's curve has {len(values)} values at {len(steps)} steps; "
+            f"expected as many, at most {MOST_KNOTS}."
+        )
+    for name, share in (("monotonic", known.monotonic), ("error", known.error)):
+        most = 1.0 if name == "monotonic" else math.inf
+        if not (math.isnan(share) or 0 <= share <= most):
+            raise InputError(f"{who}: the calibration's {name} is {share}; expected 0 to {most}.")
+    if not values:
+        return
+    ends = [list(ascending) for ascending in (values, steps)]
+    finite = all(math.isfinite(number) for number in (*values, *steps))
+    sign = 1 if known.step > 0 else -1
+    rises = finite and ends[1] == sorted(set(steps)) and ends[0][::sign] == sorted(values)
+    if not rises or (0.0, 0.0) not in zip(values, steps, strict=True):
+        raise InputError(
+            f"{who}: the calibration's curve is {values} at {steps}; expected finite numbers, the "
+            "steps ascending, the values going the way of `step`, and 0 at step 0."
         )
 
 

@@ -93,16 +93,22 @@ SCHEMA = pa.schema(
         pa.field("stability_high", _number),
         pa.field("source", _text),  # file, repository or paper that it was imported from
         pa.field("licence", _text),  # of an imported direction itself
+        pa.field("calibration_values", pa.list_(_number)),  # mean change of the attribute ...
+        pa.field("calibration_steps", pa.list_(_number)),  # ... after these steps of norm 1
+        pa.field("calibration_monotonic", _number),  # share of held-out identities, 0 to 1
+        pa.field("calibration_error", _number),  # mean relative miss on held-out identities
     ]
 )
 
 # columns that a card has an attribute of the same name for
 _CALIBRATION = {name: f"calibration_{name}" for name in ("step", "low", "high")}
+_CURVE = {name: f"calibration_{name}" for name in ("values", "steps")}  # null where empty
+_HELD_OUT = {name: f"calibration_{name}" for name in ("monotonic", "error")}  # null where NaN
 _ARTEFACT = {name: f"artefact_{name}" for name in ("kind", "sha256", "bytes")}
 _NUMBERS = tuple(
     field.name
     for field in SCHEMA
-    if field.type == _number and field.name not in _CALIBRATION.values()
+    if field.type == _number and not field.name.startswith("calibration_")
 )
 _SET = tuple(  # of the card itself; it derives the others
     name for name in _NUMBERS if name in DirectionCard.__dataclass_fields__
@@ -142,7 +148,7 @@ def _row(card: DirectionCard, position: int) -> dict[str, Any]:
         "publication_id": card.publication_id,
         "position": position,
         "created_at": made.created_at,
-        **{at: getattr(card.calibration, name, None) for name, at in _CALIBRATION.items()},
+        **_calibration_row(card.calibration),
         **{at: getattr(card.artefact, name, None) for name, at in _ARTEFACT.items()},
         "source": card.source,
         "licence": card.licence,
@@ -181,7 +187,6 @@ def to_card(
             f"direction {row['direction_id']}: its vector has {vector.size} numbers and the shape "
             f"{row['shape']}; another program changed it. Publish the direction again."
         )
-    calibration = {name: row[at] for name, at in _CALIBRATION.items()}
     artefact = {name: row[at] for name, at in _ARTEFACT.items()}
     numbers: dict[str, Any] = {name: _nan(row[name]) for name in _SET if name != "truth_cosine"}
     return DirectionCard(
@@ -196,7 +201,7 @@ def to_card(
         ),
         **numbers,
         truth_cosine=row["truth_cosine"],
-        calibration=None if None in calibration.values() else Calibration(**calibration),
+        calibration=_calibration(row),
         artefact=None if None in artefact.values() else Artefact(**artefact),
         evidence={item["name"]: _nan(item["value"]) for item in row["evidence"]},
         notes=row["notes"],
@@ -206,6 +211,26 @@ def to_card(
         version=row.get("version"),
         tags=tuple(sorted(tags)),
     )
+
+
+def _calibration_row(known: Calibration | None) -> dict[str, Any]:
+    """The calibration's columns; null where there is none, or nothing was measured."""
+    if known is None:
+        return dict.fromkeys([*_CALIBRATION.values(), *_CURVE.values(), *_HELD_OUT.values()])
+    return {
+        **{at: getattr(known, name) for name, at in _CALIBRATION.items()},
+        **{at: list(getattr(known, name)) or None for name, at in _CURVE.items()},
+        **{at: _null(getattr(known, name)) for name, at in _HELD_OUT.items()},
+    }
+
+
+def _calibration(row: Mapping[str, Any]) -> Calibration | None:
+    found: dict[str, Any] = {name: row[at] for name, at in _CALIBRATION.items()}
+    if None in found.values():
+        return None
+    found |= {name: tuple(map(_nan, row[at] or ())) for name, at in _CURVE.items()}
+    found |= {name: _nan(row[at]) for name, at in _HELD_OUT.items()}
+    return Calibration(**found)
 
 
 def to_cards(table: pa.Table) -> list[DirectionCard]:

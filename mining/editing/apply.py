@@ -11,6 +11,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from mining.editing.steps import steps_for
 from mining.generators.base import Floats
 from schemas.directions import DirectionCard
 from schemas.errors import InputError
@@ -86,7 +87,7 @@ def apply_card(
         step: how far; one number, or (N,).
         unit: what `step` counts. "norm" is steps of norm 1, "sigma" natural steps (the standard
             deviation of the dataset's latents along the direction), "attribute" the attribute's
-            own unit by the card's calibration.
+            own unit by the card's calibration, as `steps_for` has it.
         another_generator: try a direction on a generator that it was not mined from; warns.
 
     Returns:
@@ -98,14 +99,10 @@ def apply_card(
     """
     who = f"apply: {card.attribute!r} by {card.method!r} ({card.direction_id[:10]})"
     _check_appliable(who, card)
-    per_unit = steps_of_norm(who, card, unit)
+    norms = steps_of_norm(who, card, step, unit)
     if card.generator_fingerprint != generator_fingerprint:
         _check_other_generator(who, card, generator_fingerprint, another_generator)
-    if unit == "attribute" and card.calibration is not None:
-        _warn_beyond(who, card, np.asarray(step, np.float64))
-    return apply_direction(
-        w_plus, card.vector, np.asarray(step, np.float64) * per_unit, card.layers
-    )
+    return apply_direction(w_plus, card.vector, norms, card.layers)
 
 
 def _check_appliable(who: str, card: DirectionCard) -> None:
@@ -126,18 +123,17 @@ def _check_appliable(who: str, card: DirectionCard) -> None:
         )
 
 
-def steps_of_norm(who: str, card: DirectionCard, unit: Unit) -> float:
-    """How many steps of norm 1 make one of the unit."""
+def steps_of_norm(
+    who: str, card: DirectionCard, step: float | NDArray, unit: Unit
+) -> NDArray[np.float64]:
+    """Steps of a unit as steps of norm 1."""
     if unit not in _UNITS:
         raise unknown("unit", unit, _UNITS)
-    if unit == "norm":
-        return 1.0
-    calibrated = card.calibration.step if card.calibration else math.nan
-    found = card.sigma if unit == "sigma" else calibrated
-    if not math.isfinite(found):
-        what = "sigma" if unit == "sigma" else "calibration"
-        raise InputError(f"{who}: its {what} was not measured; give the step in unit 'norm'.")
-    return found
+    if unit == "attribute":
+        return steps_for(card, step)
+    if unit == "sigma" and not math.isfinite(card.sigma):
+        raise InputError(f"{who}: its sigma was not measured; give the step in unit 'norm'.")
+    return np.asarray(step, np.float64) * (card.sigma if unit == "sigma" else 1.0)
 
 
 def _check_other_generator(
@@ -158,19 +154,3 @@ def _check_other_generator(
         UserWarning,
         stacklevel=3,
     )
-
-
-def _warn_beyond(who: str, card: DirectionCard, change: NDArray[np.float64]) -> None:
-    """Warn of changes outside the range in which the calibration was seen to hold."""
-    known = card.calibration
-    if known is None or not change.size:
-        return
-    low, high = float(change.min()), float(change.max())
-    if low < known.low or high > known.high:
-        warnings.warn(
-            f"{who}: a change of {low:.3g} to {high:.3g} {card.unit} was asked for, its "
-            f"calibration was seen to hold from {known.low:.3g} to {known.high:.3g}; beyond that "
-            "the step and the image may be off.",
-            UserWarning,
-            stacklevel=3,
-        )

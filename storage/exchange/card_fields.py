@@ -146,9 +146,21 @@ def _provenance(item: Fields | None, who: str) -> Provenance:
 def _calibration(item: Fields | None) -> Calibration | None:
     if item is None:
         return None
-    read = Calibration(item.number("step"), item.number("low"), item.number("high"))
+    read = Calibration(
+        item.number("step"),
+        item.number("low"),
+        item.number("high"),
+        _numbers(item, "values"),
+        _numbers(item, "steps"),
+        item.number("monotonic", None),
+        item.number("error", None),
+    )
     item.done()
     return read
+
+
+def _numbers(item: Fields, name: str) -> tuple[float, ...]:
+    return tuple(_number(each, f"{item.who}, {name}") for each in item.items(name, []))
 
 
 def _artefact(item: Fields | None) -> Artefact | None:

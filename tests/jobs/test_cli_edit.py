@@ -79,7 +79,10 @@ def run(tmp_path_factory) -> str:
         responses=(Response("yaw", "degrees", 15.0, 14.0, 16.0, spread=15.0),),
     )
     in_z = replace(card, space="z", attribute="pitch", responses=())
-    Catalog(str(folder / "catalog")).publish([card, in_z])
+    better = replace(card, calibration=None, truth_cosine=0.99, method="other")
+    no_roll = replace(better, attribute="roll", responses=())
+    Catalog(str(folder / "catalog")).publish([card, in_z, no_roll])
+    Catalog(str(folder / "two")).publish([card, better])
     return str(folder)
 
 
@@ -204,6 +207,66 @@ def test_a_direction_by_its_attribute_in_its_own_unit(run, lode, tmp_path):
     assert not np.array_equal(film.frames[0], film.frames[4])
 
 
+SEEDS = (0, 1, 2, 4)
+
+
+def by(lode, run, amount, out, *words):
+    """`lode edit RUN --attribute yaw --by ...` of SEEDS: its record, and what it complained of."""
+    seeds = [word for seed in SEEDS for word in ("--seed", seed)]
+    ask = ("edit", run, "--attribute", "yaw", f"--by={amount}", *seeds, "--frames", 3)
+    status, said, err = lode(*ask, "--out", out, "-o", "json", *words)
+    assert status == 0, err
+    return json.loads(said), err
+
+
+def test_an_attribute_moves_by_so_many_degrees(run, lode, tmp_path):
+    said, err = by(lode, run, "10deg", tmp_path / "x.png", "--measure")
+    assert (said["attribute"], said["unit"], said["rounds"]) == ("yaw", "degrees", 5) and not err
+    assert said["asked"] == [0, 5, 10]
+    seen = [row for row in said["rows"] if row["landed"][1] is not None]
+    assert len(seen) >= 2  # dlib finds not every head
+    for row in seen:
+        first, last = row["measured"]["geometry.yaw"]
+        assert row["landed"] == pytest.approx([0, last - first], abs=1e-3)
+        assert row["steps"][1] == pytest.approx(row["steps"][2] / 2)
+    # the planted calibration is a third too short or so, and nobody is told to trust it
+    alone = np.mean([abs(row["landed_at_first"][1] - 10) for row in seen])
+    landed = np.mean([abs(row["landed"][1] - 10) for row in seen])
+    assert landed <= 1.5 and landed < alone
+
+
+def test_without_rounds_the_calibration_alone_is_followed(run, lode, tmp_path):
+    said, _ = by(lode, run, "-0.5..1s", tmp_path / "x.png", "--rounds", 0)
+    assert said["asked"] == [-7.5, 3.75, 15]  # of a spread of 15 degrees
+    for row in said["rows"]:
+        assert row["steps"] == pytest.approx([0.05 * asked for asked in said["asked"]])
+        assert row["landed"] == [None, None]
+
+
+def test_beyond_its_range_an_edit_is_made_with_a_warning(run, lode, tmp_path):
+    said, err = by(lode, run, "-10..35deg", tmp_path / "x.png", "--rounds", 0)
+    assert (tmp_path / "x.png").exists()
+    assert re.search("^warning: .*change of -10 to 35 degrees .* from -30 to 30; beyond", err)
+    assert err.count("\n") == 1 and any("seen to hold" in note for note in said["notes"])
+
+
+def test_the_best_direction_that_has_a_calibration_is_taken(run, lode, tmp_path):
+    catalog = ("--catalog", f"{run}/two", "--rounds", 0)
+    assert by(lode, run, "3deg", tmp_path / "x.png", *catalog)[0]["method"] == "ridge"
+    words = ("--run", run, *catalog[:2], "--direction", "yaw", "--seed", 1, "--frames", 2)
+    assert told(lode, "edit", *words, "--out", tmp_path / "y.png")["method"] == "other"
+
+
+def test_without_its_extractors_an_edit_says_that_it_was_not_measured(
+    run, lode, tmp_path, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "dlib", None)
+    monkeypatch.delitem(sys.modules, "mining.extractors.dlib68", raising=False)
+    said, _ = by(lode, run, "3deg", tmp_path / "x.png")
+    assert any("not measured" in note for note in said["notes"])
+    assert all(row["landed"] == [None, None] for row in said["rows"])
+
+
 def test_a_folder_holds_the_single_frames(run, lode, tmp_path):
     out = tmp_path / "frames"
     words = ("edit", "--run", run, "--q", "pitch=4", "--seed", 7, "--frames", 3, "--size", 48)
@@ -285,7 +348,20 @@ def mistakes(tmp_path):
         return (*q, "--latent", str(tmp_path / name), *out)
 
     return {
-        (*seed, *out): "neither --q nor --direction",
+        (*seed, *out): "neither --q nor --direction nor --attribute",
+        (*q, "--attribute", "yaw", *seed, *out): "both --q and --attribute",
+        ("--direction", "yaw", "--attribute", "yaw", *seed, *out): "--direction and --attribute",
+        ("--attribute", "yaw", *seed, *out): "--attribute came without --by",
+        (*q, "--by", "3deg", *seed, *out): "--by belongs to --attribute or --direction",
+        ("--direction", "yaw", "--rounds", "2", *seed, *out): "--rounds belongs to --by",
+        ("--attribute", "yaw", "--by", "9deg", "--to", "2", *seed, *out): "beside --by",
+        ("--attribute", "yaw", "--by", "far", *seed, *out): "'far' cannot be read; expected such",
+        ("--attribute", "yaw", "--by", "9mm", *seed, *out): "counted in degrees .deg.; expected",
+        ("--attribute", "yaw", "--by", "0", *seed, *out): "asks for no change",
+        ("--attribute", "yawn", "--by", "9", *seed, *out): "attribute 'yawn'; did you mean 'yaw'",
+        ("--attribute", "roll", "--by", "9deg", *seed, *out): "has no calibration for 'roll'",
+        ("--attribute", "yaw", "--by", "9deg", *seed): "no --out FILE",
+        ("--attribute", "yaw", "--by", "9deg", "--hold", "identity", *seed, *out): "belong to --q",
         (*q, "--direction", "yaw", *seed, *out): "both --q and --direction",
         (*q, *out): "neither --seed nor --latent",
         (*q, *seed): "no --out FILE",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -43,6 +44,21 @@ def artefact(kind: str, number: int) -> Artefact:
 
 
 @st.composite
+def calibrations(draw: st.DrawFn) -> Calibration:
+    """With a curve through 0 that goes the way of `step`, or with none."""
+    step, shares = draw(finite.filter(bool)), st.just(math.nan) | st.floats(0, 1)
+    steps = sorted(draw(st.sets(finite.filter(bool), max_size=5)) | {0.0})
+    moves = draw(st.lists(st.floats(0, 1e6), min_size=len(steps), max_size=len(steps)))
+    zero = steps.index(0.0)
+    values = [math.copysign(1.0, at) * sum(moves[min(k, zero) : max(k, zero)], 0.0)
+              for k, at in enumerate(steps)]  # fmt: skip
+    values = [value * math.copysign(1.0, step) if value else 0.0 for value in values]
+    ends = (draw(st.floats(-1e6, -0.0)), draw(st.floats(0.0, 1e6)))
+    curve = (tuple(values), tuple(steps)) if draw(st.booleans()) else ((), ())
+    return Calibration(step, *ends, *curve, draw(shares), draw(shares))
+
+
+@st.composite
 def any_card(draw: st.DrawFn, **changes: Any) -> DirectionCard:
     """A card that `check_card` lets pass."""
     kept = draw(st.none() | st.builds(artefact, st.sampled_from(artefacts.KINDS), st.just(1)))
@@ -71,12 +87,7 @@ def any_card(draw: st.DrawFn, **changes: Any) -> DirectionCard:
         **{f"{name}_{end}": draw(numbers) for name in _INTERVALS for end in ("low", "high")},
         "identity_cost": draw(numbers),
         "stability": draw(numbers),
-        "calibration": draw(
-            st.none()
-            | st.builds(
-                Calibration, finite.filter(bool), st.floats(-1e6, -0.0), st.floats(0.0, 1e6)
-            )
-        ),
+        "calibration": draw(st.none() | calibrations()),
         "artefact": kept,
         "truth_cosine": draw(st.none() | st.floats(-1, 1)),
         "evidence": draw(st.dictionaries(words, numbers, max_size=3)),

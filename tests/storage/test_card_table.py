@@ -18,6 +18,7 @@ from tests.storage.sample_cards import sample_card
 
 NONE = np.zeros(0, np.float32)
 ARTEFACT = Artefact("matrix", "a" * 64, 8)
+CURVE = Calibration(0.5, -1.0, 2.0, (-1.0, 0.0, 2.0), (-1.0, 0.0, 1.0), 0.9, 0.1)
 
 
 @settings(max_examples=150, deadline=None)
@@ -39,6 +40,16 @@ def test_what_was_not_measured_is_null_in_the_table_and_nan_in_the_card():
     (back,) = to_cards(table)
     assert math.isnan(back.slope) and math.isnan(back.evidence["r2"])
     assert back.truth_cosine is None and back.evidence["folds"] == 5.0
+
+
+def test_a_calibration_without_a_curve_is_null_in_the_columns_of_one():
+    card = sample_card(calibration=Calibration(0.5, -1.0, 2.0))
+    table = to_table([card, replace(sample_card(1), calibration=CURVE)], "p", NOW)
+    for name in ("values", "steps", "monotonic", "error"):
+        assert table[f"calibration_{name}"][0].as_py() is None
+        assert table[f"calibration_{name}"].type in (pa.float64(), pa.list_(pa.float64()))
+    first, second = to_cards(table)
+    assert first.calibration == card.calibration and second.calibration == CURVE
 
 
 def test_derived_columns_say_what_the_card_says():
@@ -80,6 +91,15 @@ def test_the_schema_holds_nothing_that_delta_changes():
         ({"calibration": Calibration(math.nan, -1.0, 1.0)}, "expected finite numbers"),
         ({"calibration": Calibration(1.0, 0.5, 1.0)}, "low <= 0 <= high"),
         ({"calibration": Calibration(0.0, -1.0, 1.0)}, "step != 0"),
+        ({"calibration": replace(CURVE, steps=(0.0, 1.0))}, "3 values at 2 steps; expected as"),
+        ({"calibration": replace(CURVE, values=(0.0,) * 65, steps=(0.0,) * 65)}, "at most 64"),
+        ({"calibration": replace(CURVE, steps=(1.0, 0.0, -1.0))}, "the steps ascending"),
+        ({"calibration": replace(CURVE, steps=(-1.0, 0.0, 0.0))}, "the steps ascending"),
+        ({"calibration": replace(CURVE, values=(-1.0, 0.0, math.nan))}, "expected finite"),
+        ({"calibration": replace(CURVE, values=(-1.0, 0.5, 2.0))}, "0 at step 0"),
+        ({"calibration": replace(CURVE, values=(1.0, 0.0, -2.0))}, "going the way of `step`"),
+        ({"calibration": replace(CURVE, monotonic=1.5)}, "monotonic is 1.5; expected 0 to 1"),
+        ({"calibration": replace(CURVE, error=-0.1)}, "error is -0.1; expected"),
         ({"artefact": ARTEFACT}, r"shape \(8,\) beside an artefact; expected \(0,\)"),
         ({"vector": NONE}, r"shape \(0,\) and norm 0"),
         ({"vector": NONE, "artefact": replace(ARTEFACT, sha256="A" * 64)}, "a SHA-256 of 64"),

@@ -15,6 +15,7 @@ texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
 numbers = st.floats() | st.sampled_from([math.nan, -0.0, 1e-320, 0.1, 1e22])
 finite = st.floats(-1e6, 1e6)
+curves = st.lists(numbers, max_size=3).map(tuple)
 times = st.datetimes(timezones=st.just(UTC), min_value=datetime(2000, 1, 1))
 responses = st.builds(Response, names, texts, numbers, numbers, numbers, numbers)
 provenances = st.builds(
@@ -57,7 +58,9 @@ def any_card(draw, space: str | None = None, rows: int | None = None) -> Directi
         draw(provenances),
         layers=tuple(draw(layers)) if vector.ndim == 2 else (),
         responses=tuple(draw(st.lists(responses, max_size=3))),
-        calibration=draw(st.none() | st.builds(Calibration, finite, finite, finite)),
+        calibration=draw(
+            st.none() | st.builds(Calibration, *[finite] * 3, *[curves] * 2, *[numbers] * 2)
+        ),
         truth_cosine=draw(st.none() | finite),
         evidence=draw(st.dictionaries(texts, numbers, max_size=3)),
         notes=draw(texts),
