@@ -25,11 +25,24 @@ class Conditioned:
     effect: float  # of the wanted attribute, in its population spreads
     held: Array  # (H,) of the held attributes, in theirs
     strength: float  # of the norm's weight; small: hold at any price
+    doubt: float = 0.0  # mean variance of the held responses, from errors of the measurements
+    sigma: float = np.nan  # standard deviation of the dataset's latents along it
+    cost: float = np.nan  # expected face-descriptor distance after one sigma
 
     @property
     def leak(self) -> float:
-        """The root mean square of the held responses over the effect."""
-        return float(np.sqrt((self.held**2).mean()) / abs(self.effect)) if self.effect else np.inf
+        """The expected root mean square of the held responses over the effect."""
+        total = float((self.held**2).mean()) + self.doubt
+        return float(np.sqrt(total) / abs(self.effect)) if self.effect else np.inf
+
+    def cost_of(self, change: float) -> float:
+        """The descriptor distance to expect where the attribute changes by so many spreads.
+
+        Distances are known after one sigma alone. They grow concavely, on heads about with the
+        root of the step: at t sigma at most t times that beyond one, at most root t below it.
+        """
+        steps = abs(change / self.effect) / self.sigma if self.effect else np.inf
+        return float(self.cost * max(steps, np.sqrt(steps)))
 
 
 def project_out(vector: Array, others: Array) -> Array:
@@ -61,7 +74,12 @@ def project_out(vector: Array, others: Array) -> Array:
 
 
 def trade_off(
-    vectors: Array, responses: Array, wanted: int, held: Sequence[int]
+    vectors: Array,
+    responses: Array,
+    wanted: int,
+    held: Sequence[int],
+    metric: Array | None = None,
+    doubt: Array | None = None,
 ) -> list[Conditioned]:
     """Directions from the strongest effect to the least leak, each the best of its kind.
 
@@ -77,6 +95,11 @@ def trade_off(
         responses: (K, A) change of every attribute, in its population spreads, for a unit step
             along each direction, as re-scoring measures it.
         wanted: number of the attribute to change. held: those to hold, at least one.
+        metric: (K, K) in place of V V' as what an effect is paid in, such as a share of
+            `identity_form`; the direction still has norm 1.
+        doubt: (K, K) covariance of the directions' responses, mean over the held attributes. A
+            combination's c' doubt c is what its leak may be off by; it counts as leak, so that
+            nothing is cancelled by what is hardly known.
 
     Returns:
         Directions by falling s, so by falling effect.
@@ -89,30 +112,100 @@ def trade_off(
     _check(vectors, responses, wanted, held)
     effects, leaks = responses[:, wanted], responses[:, list(held)]
     gram = vectors @ vectors.T
-    inner = leaks @ leaks.T / leaks.shape[1]
-    unit = max(float(np.trace(inner)), np.finfo(float).tiny) / max(float(np.trace(gram)), 1e-300)
+    doubt = np.zeros_like(gram) if doubt is None else np.asarray(doubt, np.float64)
+    inner = leaks @ leaks.T / leaks.shape[1] + doubt
+    paid = gram if metric is None else np.asarray(metric, np.float64)
+    unit = max(float(np.trace(inner)), np.finfo(float).tiny) / max(float(np.trace(paid)), 1e-300)
     curve = []
     for strength in STRENGTHS[::-1]:
-        shares = np.linalg.pinv(inner + strength * unit * gram, hermitian=True) @ effects
+        shares = np.linalg.pinv(inner + strength * unit * paid, hermitian=True) @ effects
         shares = shares / np.linalg.norm(vectors.T @ shares)
         made = vectors.T @ shares
         curve.append(
-            Conditioned(made, shares, float(effects @ shares), leaks.T @ shares, float(strength))
+            Conditioned(
+                made,
+                shares,
+                float(effects @ shares),
+                leaks.T @ shares,
+                float(strength),
+                max(float(shares @ doubt @ shares), 0.0),
+            )
         )
     return curve
 
 
-def choose(curve: Sequence[Conditioned], least_effect: float = 0.7) -> Conditioned:
-    """The direction of least leak that keeps a share of the strongest effect.
+@dataclass(frozen=True)
+class Wishes:
+    """What a point of the curve must keep.
 
     Raises:
-        InputError: the share lies outside (0, 1].
+        InputError: a number is out of its range.
     """
-    if not 0 < least_effect <= 1:
-        raise InputError(f"condition: least_effect is {least_effect}, expected in (0, 1].")
+
+    least_effect: float = 0.7  # of the strongest effect per unit step, in (0, 1]
+    leak: float | None = None  # at most; None: as little as can be
+    identity_budget: float | None = None  # descriptor distance at most, for a change of `by`
+    by: float = 1.0  # population spreads of the wanted attribute
+
+    def __post_init__(self) -> None:
+        if not 0 < self.least_effect <= 1:
+            raise InputError(f"condition: least_effect is {self.least_effect}, expected in (0, 1].")
+        for name in ("leak", "identity_budget", "by"):
+            value = getattr(self, name)
+            if value is not None and not (np.isfinite(value) and value > 0):
+                raise InputError(f"condition: {name} is {value}, expected a number above 0.")
+
+
+def choose(
+    curve: Sequence[Conditioned], least_effect: float = 0.7, wishes: Wishes | None = None
+) -> Conditioned:
+    """The direction of least leak, to 5 % of it, that keeps a share of the strongest effect.
+
+    With a leak that is asked for: the strongest effect that leaks no more. With an identity
+    budget: only what is expected to stay within it.
+
+    Args:
+        wishes: all that is asked for, in place of `least_effect` alone.
+
+    Raises:
+        InputError: a number is out of its range, or no point of the curve does what is asked;
+            the message says what would.
+    """
+    wishes = wishes or Wishes(least_effect)
     most = max(abs(point.effect) for point in curve)
-    kept = [point for point in curve if abs(point.effect) >= least_effect * most]
-    return min(kept, key=lambda point: point.leak)
+    kept = [point for point in curve if abs(point.effect) >= wishes.least_effect * most]
+    if wishes.identity_budget is not None:
+        kept = _affordable(kept, wishes.identity_budget, wishes.by)
+    if wishes.leak is None:
+        least = min(point.leak for point in kept)  # where a curve is flat, effect is for nothing
+        kept = [point for point in kept if point.leak <= 1.05 * least]
+        return max(kept, key=lambda point: abs(point.effect))
+    tight = [point for point in kept if point.leak <= wishes.leak]
+    if not tight:
+        best = min(point.leak for point in kept)
+        raise InputError(
+            f"condition: a leak of {wishes.leak:g} is not to be had with {wishes.least_effect:.0%}"
+            f" of the effect; the least is {best:.3g}. Allow more, keep less, hold fewer, or "
+            "mine more directions."
+        )
+    return max(tight, key=lambda point: abs(point.effect))
+
+
+def _affordable(points: Sequence[Conditioned], budget: float, by: float) -> list[Conditioned]:
+    costs = [point.cost_of(by) for point in points]
+    if not np.isfinite(costs).any():
+        raise InputError(
+            "condition: no identity budget can be kept, as no direction's cost in identity was "
+            "measured; run `lode mine` with an extractor that has a face descriptor, as dlib."
+        )
+    kept = [point for point, cost in zip(points, costs, strict=True) if cost <= budget]
+    if not kept:
+        raise InputError(
+            f"condition: an identity budget of {budget:g} is too small for a change of {by:g} "
+            f"spreads; the cheapest is expected to cost {np.nanmin(costs):.3g}. Raise it, or ask "
+            "for less (--by)."
+        )
+    return kept
 
 
 def _check(vectors: Array, responses: Array, wanted: int, held: Sequence[int]) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mining.editing.condition import choose, project_out, trade_off
+from mining.editing.condition import Wishes, choose, project_out, trade_off
 from schemas.errors import InputError
 
 WIDTH, ATTRIBUTES = 64, 5
@@ -83,3 +85,40 @@ def test_what_cannot_be_held_is_said(rng):
         project_out(gradients[0], np.ones(3))
     with pytest.raises(InputError, match="least_effect is 0"):
         choose(trade_off(gradients, responses, 0, [1]), 0)
+
+
+def test_a_leak_that_is_asked_for_gives_the_strongest_effect_below_it(rng):
+    gradients = planted(rng)
+    curve = trade_off(gradients, gradients @ gradients.T, 0, [1, 2, 3, 4])
+    found = choose(curve, wishes=Wishes(0.1, leak=0.2))
+    better = [point for point in curve if point.effect > found.effect]
+    assert found.leak <= 0.2 and all(point.leak > 0.2 for point in better)
+    with pytest.raises(InputError, match=r"leak of 1e-09 is not to be had.*least is"):
+        choose(curve, wishes=Wishes(0.99, leak=1e-9))
+
+
+def test_an_identity_budget_leaves_what_is_cheap_enough(rng):
+    gradients = planted(rng)
+    bare = trade_off(gradients, gradients @ gradients.T, 0, [1, 2])
+    curve = [replace(point, sigma=1.0, cost=0.2) for point in bare]
+    costs = [point.cost_of(1.0) for point in curve]
+    budget = float(np.median(costs))
+    assert choose(curve, wishes=Wishes(0.1, identity_budget=budget)).cost_of(1.0) <= budget
+    with pytest.raises(InputError, match=r"budget of 0\.01 is too small.*cheapest"):
+        choose(curve, wishes=Wishes(identity_budget=0.01))
+    with pytest.raises(InputError, match="no direction's cost in identity was measured"):
+        choose(bare, wishes=Wishes(identity_budget=0.3))
+    with pytest.raises(InputError, match="by is -1"):
+        Wishes(by=-1)
+
+
+def test_nothing_is_cancelled_by_what_is_hardly_known(rng):
+    gradients = planted(rng)
+    responses = gradients @ gradients.T
+    vague = np.zeros((5, 5))
+    vague[1, 1] = 100.0  # what direction 1 does to the held attributes is anyone's guess
+    sure = trade_off(gradients, responses, 0, [1, 2])[-1]
+    wary = trade_off(gradients, responses, 0, [1, 2], doubt=vague)[-1]
+    assert abs(sure.shares[1]) > 0.1 and abs(wary.shares[1]) < 0.01
+    assert wary.doubt == pytest.approx(100 * wary.shares[1] ** 2)
+    assert wary.leak >= np.sqrt((wary.held**2).mean()) / wary.effect
