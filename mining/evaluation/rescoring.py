@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,6 +100,11 @@ class Rescored:
     distances: NDArray[np.float64]  # (M, S+1) to the unedited image's descriptor; NaN if none
     statuses: Mapping[str, Mapping[str, int]]  # extractor -> status -> edited images
     thumbnails: tuple[tuple[bytes, ...], ...]  # one row an identity, S+1 JPEGs
+    cosines: NDArray[np.float64] = (
+        field(  # (M, S+1) to the unedited image's descriptor; NaN if none
+            default_factory=lambda: np.empty((0, 0))
+        )
+    )
 
     def column(self, extractor: str, column: str) -> NDArray[np.float64]:
         """(M, S+1) one attribute; InputError where it was not measured."""
@@ -208,10 +213,11 @@ def _join(
     )
     origin = bases.measured.descriptors[:count, None]
     descriptors = edited.descriptors.reshape(count, width, -1)
-    distances = np.full((count, width + 1), np.nan)
+    distances = cosines = np.full((count, width + 1), np.nan)
     if origin.shape[-1]:
         moved = np.concatenate([descriptors, origin], axis=1)
         distances = np.linalg.norm(moved - origin, axis=-1)
+        cosines = _cosines(moved, origin)
     rows = [
         (*pictures[k * width : (k + 1) * width], bases.thumbnails[k])
         for k in range(min(len(pictures) // width, len(bases.thumbnails)))
@@ -225,7 +231,16 @@ def _join(
         distances=distances[:, order],
         statuses=edited.statuses,
         thumbnails=tuple(tuple(row[k] for k in order) for row in rows),
+        cosines=cosines[:, order],
     )
+
+
+def _cosines(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Cosines between the rows of two arrays; NaN where one is no descriptor."""
+    norms = np.linalg.norm(one, axis=-1) * np.linalg.norm(other, axis=-1)
+    dots = (one * other).sum(axis=-1)
+    found = np.divide(dots, norms, out=np.full(dots.shape, np.nan), where=norms > 0)
+    return np.clip(found, -1.0, 1.0)
 
 
 def _render_and_measure(

@@ -96,6 +96,25 @@ def bootstrap_mean(values: Array, resamples: int, seed: int) -> tuple[float, flo
     return float(finite.mean()), float(low), float(high)
 
 
+def resample_counts(rows: int, resamples: int, seed: int) -> Array:
+    """(resamples, rows) how often each row is drawn, as many draws as there are rows.
+
+    Source: Efron (1979), doi:10.1214/aos/1176344552.
+    """
+    drawn = np.random.default_rng(seed).integers(0, rows, size=(resamples, rows))
+    counts = np.zeros((resamples, rows))
+    np.add.at(counts, (np.arange(resamples)[:, None], drawn), 1.0)
+    return counts
+
+
+def resampled_means(values: Array, counts: Array) -> Array:
+    """(B, A) means of (M, A) values over rows drawn `counts` (B, M) times; NaN are left out."""
+    known = np.isfinite(values)
+    seen = counts @ known
+    sums = counts @ np.where(known, values, 0.0)
+    return np.divide(sums, seen, out=np.full(seen.shape, np.nan), where=seen > 0)
+
+
 def leak_interval(
     rescored: Rescored,
     attributes: Mapping[str, Pair],
@@ -127,16 +146,7 @@ def leak_interval(
     if rows.sum() < 2:
         return float("nan"), float("nan")
     slopes = slopes[rows]
-    drawn = np.random.default_rng(config.seed).integers(
-        0, len(slopes), size=(config.bootstrap, len(slopes))
-    )
-    known = np.isfinite(slopes)
-    counts = np.zeros((config.bootstrap, len(slopes)))
-    np.add.at(counts, (np.arange(config.bootstrap)[:, None], drawn), 1.0)
-    seen = counts @ known
-    means = np.divide(
-        counts @ np.where(known, slopes, 0.0), seen, out=np.full(seen.shape, np.nan), where=seen > 0
-    )
+    means = resampled_means(slopes, resample_counts(len(slopes), config.bootstrap, config.seed))
     others = means[:, ~mine]
     usable = np.isfinite(others)
     total = np.where(usable, others, 0.0) ** 2
@@ -157,7 +167,7 @@ def identity_cost(rescored: Rescored) -> float:
     a face on a side do not count there; NaN where none has one, or no step reaches one sigma.
     dlib's descriptors have norm near 1 and call two faces the same person below 0.6.
     """
-    costs = _side_costs(rescored)
+    costs = at_one_sigma(rescored, rescored.distances)
     known = costs[np.isfinite(costs)]
     return float(known.mean()) if len(known) else float("nan")
 
@@ -167,30 +177,34 @@ def identity_interval(
 ) -> tuple[float, float, float]:
     """`identity_cost` and its 95 % percentile bootstrap interval, over identities."""
     config = config or RescoringConfig()
-    costs = _side_costs(rescored)
-    known = np.isfinite(costs)
-    sides = known.sum(axis=0)
-    each = np.divide(
-        np.where(known, costs, 0.0).sum(axis=0),
-        sides,
-        out=np.full(sides.shape, np.nan),
-        where=sides > 0,
-    )
+    each = mean_of_sides(at_one_sigma(rescored, rescored.distances))
     _, low, high = bootstrap_mean(each, config.bootstrap, config.seed)
     return identity_cost(rescored), low, high
 
 
-def _side_costs(rescored: Rescored) -> Array:
-    """(2, M) distance after minus and plus one sigma, NaN where it is not known."""
-    costs = np.full((2, len(rescored.distances)), np.nan)
+def mean_of_sides(sides: Array) -> Array:
+    """(M,) the mean of (2, M) over the sides that are known; NaN where none is."""
+    known = np.isfinite(sides)
+    count = known.sum(axis=0)
+    total = np.where(known, sides, 0.0).sum(axis=0)
+    return np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)
+
+
+def at_one_sigma(rescored: Rescored, changes: Array) -> Array:
+    """(2, M) a change after minus and plus one sigma, NaN where it is not known.
+
+    Args:
+        changes: (M, S+1) at the steps, 0 at the unedited image; NaN where unmeasured.
+    """
+    found = np.full((2, len(changes)), np.nan)
     for row, sign in enumerate((-1.0, 1.0)):
         along = rescored.steps * sign
         side = along > 0
         reach = np.append(0.0, along[side]) / rescored.sigma
         order = np.argsort(reach)
-        for index, distances in enumerate(rescored.distances[:, side]):
-            padded = np.append(0.0, distances)[order]
+        for index, some in enumerate(changes[:, side]):
+            padded = np.append(0.0, some)[order]
             known = np.isfinite(padded)
             if reach[order][known].max() >= 1 - 1e-9:
-                costs[row, index] = np.interp(1.0, reach[order][known], padded[known])
-    return costs
+                found[row, index] = np.interp(1.0, reach[order][known], padded[known])
+    return found

@@ -203,6 +203,19 @@ def test_the_cost_in_identity_is_the_distance_at_one_sigma(world):
     assert np.isnan(identity_cost(rescore(generator, extractors, axis(2), 1.5, bases, short)))
 
 
+def test_cosines_are_those_of_the_descriptors_before_and_after(world):
+    generator, extractors, bases = world
+    found = rescore(generator, extractors, axis(0), 0.5, bases, CONFIG)
+    before = bases.measured.descriptors
+    for place, step in enumerate(found.steps):
+        after = before + step * axis(0)  # a grey level is 1/12 of a unit
+        norms = np.linalg.norm(before, axis=1) * np.linalg.norm(after, axis=1)
+        np.testing.assert_allclose(
+            found.cosines[:, place], (before * after).sum(1) / norms, atol=0.03
+        )
+    np.testing.assert_allclose(found.cosines[:, 2], 1.0, atol=1e-12)
+
+
 def test_without_descriptors_the_cost_is_unknown(rng):
     generator, extractors = Pixels(), [Reader(), Angles()]
     config = RescoringConfig(identities=3)  # looks for dlib's descriptor, which nobody gives
