@@ -10,7 +10,8 @@ from typing import Any
 from jobs.agreement import MARK, Advice, Agreement, Pictures, Quantity
 from jobs.report import numbers
 from jobs.report.agreement_charts import Scatter
-from jobs.report.page import BASIS, Tile, environment
+from jobs.report.page import BASIS, environment
+from jobs.report.tiles import Tile
 from jobs.versions import code_version
 from mining.evaluation.agreement import Comparison, Estimate
 

@@ -9,8 +9,10 @@ from datetime import datetime
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jobs.report.response_curves import ResponseCurve
 from jobs.report.shape_data import ShapeFacts
 from mining.evaluation.rescoring import Pair, Rescored
+from mining.evaluation.stability import Stability
 from schemas.directions import DirectionCard
 
 NAN = float("nan")
@@ -105,6 +107,11 @@ class ReportData:
     stages: tuple[Stage, ...] = ()
     packages: Mapping[str, str] = field(default_factory=dict)  # name -> version
     failures: Mapping[str, str] = field(default_factory=dict)  # what could not be mined -> why
+    skipped: Mapping[str, str] = field(default_factory=dict)  # method -> why it was not tried
+    response_curves: tuple[ResponseCurve, ...] = ()  # in the order of their cards
+    stability: Mapping[str, Stability] = field(default_factory=dict)  # by direction_id
+    # direction_id -> mean change of the face embedding's cosine per edit, and its 95 % interval
+    identity: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
     shape: ShapeFacts | None = None  # where a method needed the control model
 
     def save(self, folder: str) -> None:

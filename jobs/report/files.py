@@ -12,7 +12,7 @@ import dataclasses
 import io
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -22,7 +22,9 @@ import pyarrow.parquet as pq
 from pydantic import TypeAdapter, ValidationError
 
 from jobs.report.data import DatasetFacts, LossCurve, Picture, ReportData, Stage, Strip
+from jobs.report.response_curves import ResponseCurve
 from jobs.report.shape_files import SAMPLE_SCHEMA, read_shape, sample_rows, without_samples
+from mining.evaluation.stability import Stability
 from schemas.directions import Artefact, Calibration, DirectionCard, Provenance, Response
 from schemas.errors import CorruptDataError, InputError
 from storage.files import Store
@@ -31,6 +33,10 @@ from storage.shards import read_parquet
 VERSION = 1
 NUMBERS, VECTORS, STRIPS = "report.json", "vectors.parquet", "strips.parquet"
 SHAPE = "shape.parquet"
+PLAIN = (  # fields that go into report.json as they are
+    "title", "created_at", "settings", "code_version", "packages", "failures", "skipped", "dataset",
+    "curves", "stages", "response_curves", "stability", "identity",
+)  # fmt: skip
 
 VECTOR_SCHEMA = pa.schema(
     [
@@ -60,12 +66,9 @@ def save(data: ReportData, folder: str) -> None:
         StorageError: the folder cannot be written: disk full, no permission.
     """
     document: dict[str, Any] = {"version": VERSION}
-    plain = ("title", "created_at", "settings", "code_version", "packages", "failures", "dataset")
-    for name in plain:
+    for name in PLAIN:
         document[name] = _plain(getattr(data, name))
     document["cards"] = [_card_document(card) for card in data.cards]
-    document["curves"] = _plain(data.curves)
-    document["stages"] = _plain(data.stages)
     document["shape"] = None if data.shape is None else _plain(without_samples(data.shape))
     text = json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False)
     store = Store(folder)
@@ -129,7 +132,34 @@ def _report(
         stages=TypeAdapter(tuple[Stage, ...]).validate_python(document["stages"]),
         packages=document["packages"],
         failures=document["failures"],
+        **_measured(document),
     )
+
+
+def _measured(document: Mapping[str, Any]) -> dict[str, Any]:
+    """What reports of earlier versions lack."""
+    curves = TypeAdapter(tuple[ResponseCurve, ...])
+    stability = TypeAdapter(dict[str, Stability])
+    identity = TypeAdapter(dict[str, tuple[float, float, float]])
+    read = curves.validate_python(document.get("response_curves", ()))
+    _check_curves(read)
+    return {
+        "skipped": TypeAdapter(dict[str, str]).validate_python(document.get("skipped", {})),
+        "response_curves": read,
+        "stability": stability.validate_python(document.get("stability", {})),
+        "identity": identity.validate_python(document.get("identity", {})),
+    }
+
+
+def _check_curves(curves: Sequence[ResponseCurve]) -> None:
+    """CorruptDataError unless every step has its mean and its interval, or none has intervals."""
+    for curve in curves:
+        steps = len(curve.steps)
+        if len(curve.mean) != steps or {len(curve.low), len(curve.high)} not in ({steps}, {0}):
+            raise CorruptDataError(
+                f"report: the response curve of {curve.direction_id} has {steps} steps, but "
+                f"{len(curve.mean)} means, {len(curve.low)} lower and {len(curve.high)} upper ends."
+            )
 
 
 def _plain(value: Any) -> Any:
@@ -170,6 +200,9 @@ def _card(document: Mapping[str, Any], row: Mapping[str, Any]) -> DirectionCard:
     for name, kind in (("calibration", Calibration), ("artefact", Artefact)):
         if fields.get(name) is not None:
             fields[name] = TypeAdapter(kind).validate_python(fields[name])
+    made = fields.get("calibration")
+    if made is not None and len(made.steps) != len(made.values):
+        raise CorruptDataError(f"report: the calibration of direction {said} is of unequal parts.")
     fields["evidence"] = TypeAdapter(dict[str, float]).validate_python(fields["evidence"])
     fields["provenance"] = TypeAdapter(Provenance).validate_python(fields["provenance"])
     fields["responses"] = TypeAdapter(tuple[Response, ...]).validate_python(fields["responses"])

@@ -59,6 +59,13 @@ def reading(value: float, name: str) -> str:
     return fixed(value, _decimals(abs(value), name)) + unit(name)
 
 
+def change(value: float, name: str) -> str:
+    """A difference with its sign and unit: "+2.1°"."""
+    if not math.isfinite(value):
+        return DASH
+    return fixed(value, _decimals(abs(value), name), sign=True) + unit(name)
+
+
 def interval(ends: tuple[float, float], name: str) -> str:
     """Both ends of an interval with the decimals of `reading`, the unit left out: "9.8 to 14.3"."""
     if not all(math.isfinite(end) for end in ends):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +13,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.report import figures, numbers, responses
+from jobs.report import figures, multiples, numbers, responses
+from jobs.report import measured_charts as charts
 from jobs.report.data import ReportData, Strip
+from jobs.report.identity_tables import identity_tables
+from jobs.report.line_charts import LineChart
+from jobs.report.response_curves import ResponseCurve
 from jobs.report.shape_page import shape_view
-from mining.evaluation.matrix import direction_names, rescoring_matrix, truth_leaderboard
+from jobs.report.shots import Shot, shots
+from jobs.report.tiles import tiles
+from mining.evaluation import paper_tables
+from mining.evaluation.matrix import RescoringMatrix, rescoring_matrix, truth_leaderboard
 from schemas.directions import DirectionCard, Response
 
 if TYPE_CHECKING:
@@ -43,16 +50,12 @@ class Entry:
     scale: float  # sigma, or 1 where it is unknown
     per: str  # what `scale` means
     strip: Strip | None
+    shots: tuple[tuple[Shot, ...], ...]
     bars: tuple[responses.Bar, ...]
-
-
-@dataclass(frozen=True)
-class Tile:
-    """One key number at the head of the page."""
-
-    value: str
-    label: str
-    note: str = ""
+    curve: LineChart | None
+    calibrated: bool  # whether the curve has the calibration's beside it
+    stability: tuple[float, float, float]  # mean, smallest, largest; NaN where not measured
+    identity: tuple[float, float, float] | None  # change of the cosine by an edit, low, high
 
 
 def render_page(data: ReportData, advice: Sequence[Advice] = ()) -> str:
@@ -81,7 +84,7 @@ def environment() -> Environment:
     )
     for function in (numbers.number, numbers.fixed, numbers.whole, numbers.percent):
         made.filters[function.__name__] = function
-    for function in (numbers.unit, numbers.reading, numbers.interval):
+    for function in (numbers.unit, numbers.reading, numbers.change, numbers.interval):
         made.filters[function.__name__] = function
     for function in (numbers.sigmas, numbers.duration):
         made.filters[function.__name__] = function
@@ -93,18 +96,17 @@ def view(data: ReportData) -> dict[str, Any]:
     """Everything that the template reads."""
     matrix = rescoring_matrix(data.cards)
     board = truth_leaderboard(data.cards)
-    entries = _entries(data)
+    entries = _entries(data, matrix.names)
     groups: dict[str, list[Entry]] = {}
     for entry in entries:
         groups.setdefault(entry.card.attribute, []).append(entry)
     return {
         "data": data,
         "created": data.created_at.strftime("%d %B %Y, %H:%M UTC").lstrip("0"),
-        "tiles": _tiles(data, matrix.diagonality, matrix.judged),
+        "tiles": tiles(data, matrix),
         "groups": [(name, sorted(group, key=_rank)) for name, group in groups.items()],
         "entries": entries,
         "matrix": matrix,
-        "heat": responses.heat_map(data.cards, matrix),
         "board": board,
         "best": _best(board.cosines) if board else {},
         "curves": [(curve, figures.chart(curve)) for curve in data.curves],
@@ -114,26 +116,57 @@ def view(data: ReportData) -> dict[str, Any]:
         "slowest": max((stage.seconds for stage in data.stages), default=0.0),
         "settings": _pretty(data.settings),
         "shape_view": shape_view(data),
+        **_measured(data, matrix),
     }
 
 
-def _entries(data: ReportData) -> list[Entry]:
+def _measured(data: ReportData, matrix: RescoringMatrix) -> dict[str, Any]:
+    """What the sections on measurements read."""
+    heat = responses.heat_map(data.cards, matrix)
+    found = multiples.multiples(data.cards, matrix, heat)
+    return {
+        "heat": heat,
+        "multiples": found,
+        "columns": heat.columns[: multiples.MOST],
+        "smiles": multiples.smiles(data.cards),
+        "paper": paper_tables,
+        "responses": charts.response_charts(data.cards, matrix.names, data.response_curves),
+        "stability": charts.stability_rows(data.cards, matrix.names, data.stability),
+        "sizes": charts.stability_charts(data.cards, matrix.names, data.stability),
+        "identity": identity_tables(data.cards, data.identity),
+    }
+
+
+def _entries(data: ReportData, names: Sequence[str]) -> list[Entry]:
     strips = {strip.direction_id: strip for strip in data.strips if strip.rows}
-    return [
-        Entry(
-            index,
-            name,
-            card,
-            card.own,
-            responses.reach(card),
-            "per σ" if math.isfinite(card.sigma) else "per unit step",
-            strips.get(card.direction_id),
-            responses.bars(card),
-        )
-        for index, (card, name) in enumerate(
-            zip(data.cards, direction_names(data.cards), strict=True)
-        )
-    ]
+    curves = {curve.direction_id: curve for curve in data.response_curves}
+    both = enumerate(zip(data.cards, names, strict=True))
+    return [_entry(data, k, card, name, strips, curves) for k, (card, name) in both]
+
+
+def _entry(
+    data: ReportData,
+    index: int,
+    card: DirectionCard,
+    name: str,
+    strips: Mapping[str, Strip],
+    curves: Mapping[str, ResponseCurve],
+) -> Entry:
+    strip, identity = strips.get(card.direction_id), data.identity.get(card.direction_id)
+    return Entry(
+        index,
+        name,
+        card,
+        card.own,
+        responses.reach(card),
+        "per σ" if math.isfinite(card.sigma) else "per unit step",
+        strip,
+        shots(strip) if strip else (),
+        responses.bars(card),
+        *charts.own_chart(card, curves),
+        charts.stability_of(card, data.stability.get(card.direction_id)),
+        identity if identity is not None and math.isfinite(identity[0]) else None,
+    )
 
 
 def _rank(entry: Entry) -> tuple[float, float]:
@@ -144,59 +177,6 @@ def _rank(entry: Entry) -> tuple[float, float]:
         -cosine if cosine is not None and math.isfinite(cosine) else math.inf,
         leak if math.isfinite(leak) else math.inf,
     )
-
-
-def _tiles(data: ReportData, diagonality: float, judged: int) -> list[Tile]:
-    """The key numbers; those that nobody measured are left out."""
-    facts = data.dataset
-    methods = {card.method for card in data.cards}
-    attributes = {card.attribute for card in data.cards if not card.aimless}
-    tiles = [
-        Tile(
-            numbers.whole(len(data.cards)),
-            "directions",
-            f"{len(methods)} methods, {len(attributes)} attributes",
-        ),
-        Tile(
-            numbers.whole(facts.rows),
-            "images measured",
-            f"{facts.image_size or facts.resolution} px",
-        ),
-    ]
-    if facts.rows:
-        share = numbers.percent(1 - facts.usable / facts.rows)
-        tiles.append(
-            Tile(share, "rejected", f"{numbers.whole(facts.rows - facts.usable)} with a reason")
-        )
-    if judged:
-        note = f"of {judged} directions move their own attribute most"
-        tiles.append(Tile(numbers.percent(diagonality, 0), "diagonality", note))
-    cosines = _known(card.truth_cosine for card in data.cards)
-    if cosines:
-        tiles.append(
-            Tile(
-                numbers.fixed(float(np.median(cosines)), 2),
-                "median cosine to the truth",
-                f"best {numbers.fixed(max(cosines), 3)}",
-            )
-        )
-    costs = _known(card.identity_cost for card in data.cards)
-    if costs:
-        tiles.append(
-            Tile(
-                numbers.fixed(float(np.median(costs)), 2),
-                "median identity cost",
-                "descriptor distance at one σ",
-            )
-        )
-    if data.stages:
-        seconds = sum(stage.seconds for stage in data.stages)
-        tiles.append(Tile(numbers.duration(seconds), "run time", f"{len(data.stages)} stages"))
-    return tiles
-
-
-def _known(values: Any) -> list[float]:
-    return [value for value in values if value is not None and math.isfinite(value)]
 
 
 def _best(cosines: NDArray[np.float64]) -> dict[int, int]:
