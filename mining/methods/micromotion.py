@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.fft import dct, idct
 
-from mining.editing.analytic import edit_to_attribute
-from mining.methods.base import Direction, check_pairs, check_whole, unit_vector
+from mining.methods.anchor_motion import (
+    Decomposition,
+    Layers,
+    Motion,
+    MotionConfig,
+    Pooling,
+    Reading,
+    find_motion,
+)
+from mining.methods.anchors import Anchors, AttributeAnchors, central_starts, even_degrees
+from mining.methods.base import Direction, check_pairs, check_whole
 from mining.methods.control import ControlModel
-from mining.methods.readout import Readout, fit_readout
+from mining.methods.readout import fit_readout
 from mining.methods.ridge import slope_along
-from mining.methods.robust_pca import RobustPca, RobustPcaConfig, robust_pca
+from mining.methods.robust_pca import RobustPcaConfig
 from schemas.errors import InputError
 
 Array = NDArray[np.float64]
@@ -24,7 +33,12 @@ class MicromotionConfig:
     """Settings of `mine_micromotion`."""
 
     degrees: int = 12  # anchors per identity
-    identities: int = 1  # 1: the mean latent; more: the rows nearest to it, all in one matrix
+    identities: int = 1  # 1: the mean latent; more: the rows nearest to it
+    pooling: Pooling = "matrix"  # of identities: all anchors in one matrix, or the mean motion
+    decomposition: Decomposition = "robust_pca"  # or pca, or none
+    reading: Reading = "component"  # or regression, or last_minus_first, the released code's
+    layers: Layers = "whole"  # of W+: one matrix, or each row its own
+    rank: int = 4  # kept by pca, and by whatever last_minus_first reads
     spread: float = 0.9  # share of the scores that the degrees span: 5th to 95th percentile
     steps: int = 8  # of the analytic edit that makes one anchor
     tolerance: float = 1e-7  # of the robust PCA, on |D - L - S|_F / |D|_F
@@ -35,13 +49,21 @@ class MicromotionConfig:
         check_whole("robust_pca", 2, degrees=self.degrees)
         check_whole("robust_pca", 1, identities=self.identities, steps=self.steps)
         check_whole("robust_pca", 0, seed=self.seed)
-        self.pursuit()
+        self.motion()
         if not 0 < self.spread <= 1:
             raise InputError(f"robust_pca: spread is {self.spread}, expected inside (0, 1].")
 
-    def pursuit(self) -> RobustPcaConfig:
-        """The settings of the robust PCA."""
-        return RobustPcaConfig(tolerance=self.tolerance, iterations=self.iterations)
+    def motion(self) -> MotionConfig:
+        """How the anchors are split and read."""
+        return MotionConfig(
+            self.decomposition,
+            self.reading,
+            self.layers,
+            self.pooling,
+            self.rank,
+            RobustPcaConfig(tolerance=self.tolerance, iterations=self.iterations),
+            self.seed,
+        )
 
 
 def mine_micromotion(
@@ -54,8 +76,8 @@ def mine_micromotion(
 
     One start code is pushed to evenly spaced degrees of the attribute by the analytic edit
     through the regressor; the anchors minus the start are the rows of D = L + S; the direction
-    is the first principal component of L, signed so that the attribute grows. Centring on the
-    start matters: without it the first component is the face itself, not its motion.
+    is the first principal component of L, signed so that the attribute grows: see `find_motion`,
+    and the settings for other splits and readings.
     The pursuit works on D turned by a seeded random rotation: a motion along few coordinates of
     the latent would itself be sparse, and be taken for damage. Turned, it is dense whatever the
     axes, which is what the recovery theorem asks for (incoherence).
@@ -73,9 +95,7 @@ def mine_micromotion(
 
     Returns:
         A direction whose slope is that of a ridge fit of the scores along it, and as
-        evidence `iterations`, `residual`, `converged` (1 or 0), `rank`, `share` (of L's energy in
-        the component), `sparse_share` (|S|_F / |D|_F), `plain_cosine` (absolute cosine of the
-        vector to the first component of D itself), `r2` (read-out on held-out rows), `missed`
+        evidence what `motion_evidence` names, `r2` (read-out on held-out rows), `missed`
         (mean distance of the anchors from their degrees, in units of the scores' standard
         deviation) and `flipped` (1 where the scores fall along the anchors' path, as the read-out
         misleads; the vector is then turned round).
@@ -90,89 +110,45 @@ def mine_micromotion(
             f"robust_pca: identities is {config.identities}, but only {len(latents)} rows came."
         )
     readout = fit_readout(control.regressor.predict(latents), scores, seed=config.seed)
-    targets = _degrees(scores, config)
-    starts = _starts(latents, config.identities)
-    moves, missed = _anchors(control, readout, starts, targets, config.steps)
-    pursuit = rotated_pursuit(moves, config.pursuit(), config.seed)
-    vector, share = motion(pursuit, np.tile(targets, len(starts)))
-    plain = np.linalg.svd(moves, full_matrices=False)[2][0]
-    slope = slope_along(latents, scores, vector)
+    anchors = AttributeAnchors(
+        control,
+        readout,
+        central_starts(latents, config.identities),
+        even_degrees(scores, config.degrees, config.spread),
+        config.steps,
+    )()
+    found = find_motion(anchors, config.motion(), control.latent_shape)
+    slope = slope_along(latents, scores, found.vector)
     turn = -1.0 if slope < 0 else 1.0
     return Direction(
         method="robust_pca",
-        vector=turn * vector,
+        vector=turn * found.vector,
         slope=turn * slope,
         evidence={
-            "iterations": pursuit.iterations,
-            "residual": pursuit.residual,
-            "converged": float(pursuit.converged),
-            "rank": pursuit.rank,
-            "share": share,
-            "sparse_share": float(np.linalg.norm(pursuit.sparse) / np.linalg.norm(moves)),
-            "plain_cosine": float(abs(vector @ plain)),
+            **motion_evidence(anchors, found),
             "flipped": float(turn < 0),
             "r2": readout.r2,
-            "missed": missed / float(scores.std()),
+            "missed": anchors.evidence["missed"] / float(scores.std()),
         },
     )
 
 
-def rotated_pursuit(moves: Array, config: RobustPcaConfig, seed: int) -> RobustPca:
-    """The robust PCA of moves Q, turned back by Q', for a seeded orthogonal Q (D, D).
+def motion_evidence(anchors: Anchors, found: Motion) -> Mapping[str, float]:
+    """What a card tells of a motion.
 
-    Q is twice a random change of signs and a cosine transform, O(D log D) per row, so that W+ is
-    no trouble. After Ailon & Chazelle (2009), doi:10.1137/060673096, section 3.
+    Returns:
+        `iterations`, `residual` and `converged` (1 or 0) of the pursuit, `rank` of the cleaned
+        moves, `share` (of their energy in the line), `sparse_share` (of the moves' norm that was
+        taken for damage) and `plain_cosine` (absolute cosine of the vector to the first component
+        of the moves as they came).
     """
-    signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(2, moves.shape[1]))
-
-    def back(rows: Array) -> Array:
-        for sign in signs[::-1]:
-            rows = np.asarray(idct(rows, axis=1, norm="ortho")) * sign
-        return rows
-
-    turned = moves
-    for sign in signs:
-        turned = np.asarray(dct(turned * sign, axis=1, norm="ortho"))
-    found = robust_pca(turned, config)
-    return replace(found, low_rank=back(found.low_rank), sparse=back(found.sparse))
-
-
-def motion(pursuit: RobustPca, degrees: Array) -> tuple[Array, float]:
-    """The first component of L as a unit vector along which the degrees grow, and its share.
-
-    Args:
-        pursuit: the split of anchors minus start, (A, D).
-        degrees: (A,), one per anchor.
-    """
-    vector, share = pursuit.component()
-    position = pursuit.low_rank @ vector
-    sign = 1.0 if (position - position.mean()) @ (degrees - degrees.mean()) >= 0 else -1.0
-    return sign * unit_vector("robust_pca", vector), share
-
-
-def _degrees(scores: Array, config: MicromotionConfig) -> Array:
-    """Evenly spaced scores between two quantiles, or between the ends where the quantiles tie."""
-    tails = (1 - config.spread) / 2
-    lowest, highest = np.quantile(scores, [tails, 1 - tails])
-    if not lowest < highest:
-        lowest, highest = scores.min(), scores.max()
-    return np.linspace(lowest, highest, config.degrees)
-
-
-def _starts(latents: Array, identities: int) -> Array:
-    """The mean latent, or the rows nearest to it, nearest first."""
-    centre = latents.mean(axis=0)
-    if identities == 1:
-        return centre[None]
-    distance = ((latents - centre) ** 2).sum(axis=1)
-    return latents[np.argsort(distance, kind="stable")[:identities]]
-
-
-def _anchors(
-    control: ControlModel, readout: Readout, starts: Array, targets: Array, steps: int
-) -> tuple[Array, float]:
-    """(starts x degrees, D) anchors minus their start, and their mean distance from the degree."""
-    first = np.repeat(starts, len(targets), axis=0)
-    wanted = np.tile(targets, len(starts))
-    edit = edit_to_attribute(control.regressor, first, readout, wanted, steps)
-    return edit.latents - first, float(np.abs(edit.attribute - wanted).mean())
+    plain = np.linalg.svd(anchors.moves, full_matrices=False)[2][0]
+    return {
+        "iterations": found.iterations,
+        "residual": found.residual,
+        "converged": float(found.converged),
+        "rank": found.rank,
+        "share": found.share,
+        "sparse_share": found.sparse_share,
+        "plain_cosine": float(abs(found.vector @ plain)),
+    }

@@ -8,11 +8,17 @@ import numpy as np
 import pytest
 
 from mining.methods import robust_pca as module
-from mining.methods.micromotion import motion, rotated_pursuit
+from mining.methods.anchor_motion import read, rotated_pursuit
 from mining.methods.robust_pca import CONTINUATION, RobustPca, RobustPcaConfig, robust_pca
 from schemas.errors import InputError
 
 ANCHORS, CORRUPTED, WIDTH = 12, 3, 512
+
+
+def motion(found, degrees):
+    """The unit step along which the degrees of one identity grow, and its share of the energy."""
+    step = read(found.low_rank, degrees, np.zeros(len(degrees), int), "component")
+    return step / np.linalg.norm(step), found.component()[1]
 
 
 def planted_anchors(rng):
