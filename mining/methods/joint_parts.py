@@ -76,7 +76,8 @@ def _of_sample(
 
     - The rotations, those of the rigid landmarks. A free camera turns for what bending leaves
       over: on dlib's landmarks of 1,484 heads and K = 16 the slope of pitch fell from .90 to .87,
-      its correlation from .90 to .88, for 8 % less residual. What it costs is at most TURNS, and never more than the closed form.
+      its correlation from .90 to .88, for 8 % less residual. It costs at most TURNS, and the
+      residual is never above the closed form's.
     - B_0, the least-squares shape for the first cameras. With B_0 free a mode whose amplitude
       follows the pose looks like depth, and the two drift (on 750 true heads and K = 16 the error
       of the shape grew from 2.7 % to 11.8 %, for 2 % less residual). It costs at most LOSS.

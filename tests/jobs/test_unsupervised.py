@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from jobs.cards import named
-from jobs.mining_data import mined_attributes, read_styles
+from jobs.mining_data import mined_attributes, read_styles, without
 from jobs.mining_stage import check_mining
 from mining.description import describe
 from schemas.directions import DirectionCard, Provenance, Response
@@ -131,16 +131,20 @@ def test_a_mistake_is_told_before_any_work(methods, generator, said):
         check_mining(mining, manifest)
 
 
-def test_style_weights_are_read_where_a_method_does_and_refused_where_there_are_none():
+def test_style_weights_are_read_where_a_method_does_and_it_is_skipped_where_there_are_none():
     engine = RunSettings().engine
     mining, manifest = described(methods={"sefa": {}})
-    weights, rows = read_styles(mining, manifest, engine)
-    assert list(weights) == list(rows) == ["a", "b", "c", "d"]
+    (weights, rows), skipped = read_styles(mining, manifest, engine)
+    assert list(weights) == list(rows) == ["a", "b", "c", "d"] and skipped == {}
     mining, manifest = described(methods={"sefa": {}}, generator=f"{POINTS}:PointsGenerator")
-    with pytest.raises(InputError, match="'points' has no style weights, which sefa reads"):
+    with pytest.raises(InputError, match="'points' has no style weights, which this method reads"):
         read_styles(mining, manifest, engine)
-    without, _ = described(methods={"pca": {}})
-    assert read_styles(without, manifest, engine) == ({}, {})
+    both, _ = described(methods={"sefa": {}, "pca": {}})
+    styles, skipped = read_styles(both, manifest, engine)
+    assert styles == ({}, {}) and "'points' has no style weights" in skipped["sefa"]
+    assert list(without(both, skipped).methods) == ["pca"] and list(both.methods) == ["sefa", "pca"]
+    alone, _ = described(methods={"pca": {}})
+    assert read_styles(alone, manifest, engine) == (({}, {}), {})
 
 
 @pytest.fixture(scope="module")

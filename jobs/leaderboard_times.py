@@ -1,0 +1,68 @@
+"""How long each method takes on one core: mined again, one after the other, in this process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from jobs.control_stage import control_configs
+from jobs.mining_data import MiningData, needs_control
+from jobs.mining_stage import make_config
+from jobs.mining_task import mine_one
+from jobs.progress import Progress
+from mining.methods.registry import SUPERVISED_METHODS
+from mining.threads import limit_threads
+from schemas.errors import InputError
+from schemas.settings import MiningSettings
+
+CONTROL = ("control", "")  # the model that several methods share, fitted once for all attributes
+
+
+def time_methods(
+    data: MiningData, mining: MiningSettings, samples: int
+) -> dict[tuple[str, str], float]:
+    """Seconds of each (method, attribute), attribute "" where a method has none.
+
+    The control model is fitted once for all that read it and timed apart, as CONTROL. What a
+    method refuses is left out.
+    """
+    limit_threads(1)
+    found: dict[tuple[str, str], float] = {}
+    jobs = [
+        (method, attribute)
+        for method in mining.methods
+        for attribute in (mining.attributes if method in SUPERVISED_METHODS else [""])
+    ]
+    with Progress(f"time {samples:,}", len(jobs), "directions") as progress:
+        control = None
+        if needs_control(mining):
+            found[CONTROL], control = _timed(lambda: _control(data, mining))
+        for method, attribute in jobs:
+            config = make_config(method, mining.methods[method], mining.seed)
+            try:
+                found[method, attribute], _ = _timed(
+                    lambda m=method, a=attribute, c=config: mine_one(data, m, a, c, control)
+                )
+            except InputError:
+                pass
+            progress.advance(1)
+    return found
+
+
+def _control(data: MiningData, mining: MiningSettings) -> Any:
+    from mining.methods.control import fit_control
+    from mining.methods.row_parts import usable_rows
+
+    rows = usable_rows(data.landmarks)
+    shape, regressor = control_configs(mining)
+    points = data.landmarks[rows].astype(np.float64)
+    return fit_control(data.latents[rows], points, shape, regressor)
+
+
+def _timed(work: Callable[[], Any]) -> tuple[float, Any]:
+    start = time.perf_counter()
+    made = work()
+    return time.perf_counter() - start, made
