@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from jobs.cli_micromotion_cards import (
+    CatalogOption,
+    DecompositionOption,
+    LayersOption,
+    OutputOption,
+    ReadingOption,
+    RunArgument,
+    SeedOption,
+    VectorOption,
+    check_places,
+    finish,
+    motion_of,
+)
+from jobs.cli_micromotion_text import templates, text
 from schemas.errors import InputError
 
 if TYPE_CHECKING:
     from mining.evaluation.micromotion_ablation import Ablation
-    from mining.methods.anchor_motion import MotionConfig
-    from schemas.directions import DirectionCard
 
-Output = Literal["table", "json"]
-Decomposition = Literal["robust_pca", "pca", "none"]
-Reading = Literal["component", "regression", "last_minus_first"]
-Layers = Literal["whole", "each"]
-Pooling = Literal["matrix", "mean"]
-Degrees = Literal["percent", "words"]
 Inverter = Literal["ridge", "optimise"]
 
 micromotion_app = typer.Typer(
@@ -30,20 +35,8 @@ micromotion_app = typer.Typer(
     help="Directions from one identity's anchors: ablations, and anchors by text or by frames.",
 )
 
-RunArgument = Annotated[str, typer.Argument(help="The run's folder or URL (its --out).")]
-DecompositionOption = Annotated[Decomposition, typer.Option(help="What cleans the anchors.")]
-ReadingOption = Annotated[
-    Reading, typer.Option(help="How the motion is read; last_minus_first: as released.")
-]
-LayersOption = Annotated[Layers, typer.Option(help="Of W+: one matrix, or each row its own.")]
-SeedOption = Annotated[int, typer.Option(min=0, max=2**63 - 1)]
-CatalogOption = Annotated[
-    str | None, typer.Option(metavar="URL", help="Publish the direction there.")
-]
-VectorOption = Annotated[
-    str | None, typer.Option(metavar="FILE.npy", help="Write the vector there.")
-]
-OutputOption = Annotated[Output, typer.Option("--output", "-o", help="How to print.")]
+micromotion_app.command()(text)
+micromotion_app.command()(templates)
 
 
 @micromotion_app.command()
@@ -70,8 +63,9 @@ def ablation(
     direction where the generator knows it, else to what the most anchors give. Every setting is
     tried on the anchors as they are, and with some of them damaged.
     """
-    from jobs.micromotion import open_run, run_ablations, run_control
+    from jobs.micromotion import run_ablations
     from jobs.micromotion_output import check_folder, document, write
+    from jobs.micromotion_run import open_run, run_control
     from mining.evaluation.micromotion_ablation import AblationConfig
     from storage.files import absolute
 
@@ -97,59 +91,6 @@ def ablation(
 
 
 @micromotion_app.command()
-def text(
-    run: RunArgument,
-    clip: Annotated[
-        str, typer.Option(metavar="FOLDER", help="A CLIP model as save_pretrained writes it.")
-    ],
-    attribute: Annotated[
-        str, typer.Option(help="smile, angry, eyes_closed, ageing, or any with --template.")
-    ],
-    template: Annotated[
-        str | None, typer.Option(help='A sentence with {}: "person with {} smile".')
-    ] = None,
-    degrees: Annotated[Degrees, typer.Option(help="no, 10% ... 100%; or no ... big.")] = "percent",
-    identities: Annotated[int, typer.Option(min=1, help="1: the mean latent.")] = 1,
-    space: Annotated[Literal["w", "w+"], typer.Option(help="Latents that are optimised.")] = "w+",
-    steps: Annotated[int, typer.Option(min=1, help="Of the optimiser.")] = 40,
-    compat: Annotated[
-        bool, typer.Option("--compat", help="Anchors as released: the full degree is lost.")
-    ] = False,
-    device: Annotated[str, typer.Option(help="Of the CLIP model: cpu, cuda or auto.")] = "cpu",
-    decomposition: DecompositionOption = "robust_pca",
-    reading: ReadingOption = "component",
-    layers: LayersOption = "each",
-    pooling: Annotated[Pooling, typer.Option(help="Of several identities.")] = "matrix",
-    seed: SeedOption = 0,
-    catalog: CatalogOption = None,
-    out: VectorOption = None,
-    output: OutputOption = "table",
-) -> None:
-    """Mine a direction whose anchors are optimised until CLIP finds them to fit a sentence.
-
-    Where no gradient passes the generator (head), an evolution strategy takes its place: expect
-    some 700 images for an anchor.
-    """
-    from jobs.micromotion import mine_text, open_run
-    from mining.methods.clip_scorer import ClipScorer
-    from mining.methods.text_anchors import TEMPLATES, TextConfig, check_template
-    from schemas.registry import unknown
-
-    if template is None and attribute not in TEMPLATES:
-        raise unknown("attribute with a sentence of its own (or give --template)", attribute,
-                      TEMPLATES)  # fmt: skip
-    sentence = template or TEMPLATES[attribute]
-    check_template(sentence)
-    config = TextConfig(degrees=degrees, steps=steps, compat=compat, seed=seed)
-    motion = _motion(decomposition, reading, layers, pooling, seed)
-    _check_place(out)
-    opened = open_run(run)
-    scorer = ClipScorer(clip, device)
-    card = mine_text(opened, scorer, attribute, sentence, config, motion, identities, space)
-    _finish(card, catalog, out, output)
-
-
-@micromotion_app.command()
 def frames(
     run: RunArgument,
     source: Annotated[
@@ -169,17 +110,18 @@ def frames(
     output: OutputOption = "table",
 ) -> None:
     """Mine a direction from frames of one person: each is inverted, and its degree measured."""
-    from jobs.micromotion import mine_frames, open_run
+    from jobs.micromotion import mine_frames
     from jobs.micromotion_frames import read_frames
+    from jobs.micromotion_run import open_run
     from mining.stored import seen_size
 
-    motion = _motion(decomposition, reading, layers, "matrix", seed)
-    _check_place(out)
+    motion = motion_of(decomposition, reading, layers, "matrix", seed)
+    check_places(out, catalog)
     opened = open_run(run)
     opened.scores(attribute)
     images = read_frames(source, seen_size(opened.dataset.manifest), most)
     card = mine_frames(opened, images, attribute, motion, inverter)
-    _finish(card, catalog, out, output)
+    finish(card, catalog, out, output)
 
 
 def counts_of(option: str, text: str) -> tuple[int, ...]:
@@ -222,71 +164,3 @@ def summary(found: Sequence[Ablation]) -> list[str]:
             least = saturation(mine)
             lines.append(f"  {state:<8} {most} anchors: {', '.join(cosines)}; enough: {least}")
     return lines[1:]
-
-
-def _motion(
-    decomposition: Decomposition, reading: Reading, layers: Layers, pooling: Pooling, seed: int
-) -> MotionConfig:
-    from mining.methods.anchor_motion import MotionConfig
-
-    return MotionConfig(decomposition, reading, layers, pooling, seed=seed)
-
-
-def _check_place(out: str | None) -> None:
-    from pathlib import Path
-
-    if out is not None and (not out or Path(out).exists()):
-        raise InputError(
-            f"lode micromotion: --out {out!r} came; expected a new file, such as smile.npy."
-        )
-
-
-def _finish(card: DirectionCard, catalog: str | None, out: str | None, output: Output) -> None:
-    """Publish, write and print."""
-    publication = None
-    if catalog:
-        from storage.catalog import Catalog
-
-        publication = Catalog(catalog).publish([card]).publication_id
-    if out is not None:
-        _write(card, out)
-    said = _facts(card, out, publication)
-    if output == "json":
-        typer.echo(json.dumps(said, indent=2, ensure_ascii=False))
-        return
-    width = max(map(len, said))
-    for key, value in said.items():
-        if value is not None:
-            typer.echo(f"{key:<{width}}  {value}")
-
-
-def _write(card: DirectionCard, out: str) -> None:
-    import io
-
-    import numpy as np
-
-    from storage.files import Store, absolute
-
-    content = io.BytesIO()
-    np.save(content, card.vector, allow_pickle=False)
-    folder, _, name = absolute(out).rpartition("/")
-    if not Store(folder or "/").create(name, content.getvalue()):
-        raise InputError(f"lode micromotion: {out} is there already; choose another --out.")
-
-
-def _facts(card: DirectionCard, out: str | None, publication: str | None) -> dict[str, Any]:
-    known = {"slope": card.slope, "sigma": card.sigma, "truth_cosine": card.truth_cosine}
-    numbers = {**known, **card.evidence}
-    return {
-        "direction": card.direction_id,
-        "attribute": card.attribute,
-        "unit": card.unit,
-        "method": card.method,
-        "space": card.space,
-        **{
-            name: None if value is None or not math.isfinite(value) else float(f"{value:.6g}")
-            for name, value in numbers.items()
-        },
-        "file": out,
-        "publication": publication,
-    }

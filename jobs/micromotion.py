@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from jobs.attributes import true_name
 from jobs.cards import card_of, known_truth
-from jobs.editing_run import CONTROL
 from jobs.micromotion_frames import FEATURES, features_of, measured_in
+from jobs.micromotion_run import MinedRun
+from mining.editing.image_networks import ImageNetwork
 from mining.evaluation.micromotion_ablation import Ablation, AblationConfig, ablate, plan
 from mining.evaluation.truth import true_vector
 from mining.generators.base import Generator, Images
@@ -24,94 +25,17 @@ from mining.methods.anchor_motion import MotionConfig, find_motion
 from mining.methods.anchors import Anchors, central_starts
 from mining.methods.base import Direction, check_pairs
 from mining.methods.control import ControlModel
-from mining.methods.control_file import load_control
 from mining.methods.frame_anchors import FrameAnchors, OptimisingInverter, fit_inverter
 from mining.methods.micromotion import motion_evidence
 from mining.methods.ridge import slope_along
 from mining.methods.text_anchors import Scorer, TextAnchors, TextConfig
-from mining.stored import latent_column
 from schemas.directions import DirectionCard
 from schemas.errors import InputError
-from schemas.registry import unknown
 from schemas.samples import from_column
-from storage.dataset import Dataset, attribute_fields
-from storage.files import Store, absolute
+from storage.dataset import attribute_fields
 
 Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class MinedRun:
-    """What micromotions read of a run."""
-
-    url: str
-    dataset: Dataset
-    space: str  # of its latents: w or w+
-    shape: tuple[int, ...]  # of one latent
-    latents: Array  # (N, D), flat
-
-    def scores(self, attribute: str) -> Array:
-        """(N,) NaN where unmeasured.
-
-        Raises:
-            InputError: no extractor measured it.
-        """
-        known = attribute_fields(self.dataset.manifest)
-        if attribute not in known:
-            raise unknown("attribute", attribute, known)
-        return self.dataset.attribute(attribute)[0]
-
-
-def open_run(run: str) -> MinedRun:
-    """A run's folder or URL, or a dataset's.
-
-    Raises:
-        InputError: there is none, or nothing of it is finished.
-    """
-    url = absolute(run).rstrip("/")
-    inner = Store(f"{url}/dataset").exists("manifest.json")
-    if not inner and not Store(url).exists("manifest.json"):
-        state = "holds no dataset" if Store(url).exists() else "does not exist"
-        raise InputError(
-            f"micromotion: the run {url} {state}; expected the --out of a `lode mine` run, or its "
-            "dataset."
-        )
-    dataset = Dataset(f"{url}/dataset" if inner else url)
-    column = latent_column(dataset.manifest)
-    if not dataset.rows:
-        raise InputError(f"micromotion: {url} has no rows yet; expected a finished dataset.")
-    latents = from_column(dataset.read([column]).column(column))
-    flat = latents.reshape(len(latents), -1).astype(np.float64)
-    url = url.removesuffix("/dataset")
-    return MinedRun(url, dataset, "w" if column == "w" else "w+", latents.shape[1:], flat)
-
-
-def run_control(run: MinedRun, place: str | None) -> ControlModel:
-    """The run's control model, or that of a file, of the run's space.
-
-    Raises:
-        InputError: there is none, or it is of another space or generator.
-    """
-    url = absolute(place) if place else f"{run.url}/{CONTROL}"
-    folder, _, name = url.rpartition("/")
-    if not Store(folder or "/").exists(name):
-        raise InputError(
-            f"micromotion: {url} does not exist; a run holds a control model where a method such "
-            "as nrsfm needed one. Make one with `lode control fit`, and give it as --control FILE."
-        )
-    control = load_control(url)
-    if control.space != run.space or control.latent_shape != run.shape:
-        raise InputError(
-            f"micromotion: the control model is of {control.space} {control.latent_shape}, the "
-            f"dataset of {run.space} {run.shape}; expected one of the same space."
-        )
-    mine = run.dataset.manifest.generator["fingerprint"]
-    if control.fingerprint not in ("", mine):
-        raise InputError(
-            f"micromotion: the control model is of another generator ({control.fingerprint[:16]}) "
-            f"than the dataset ({mine[:16]})."
-        )
-    return control
+ROWS = 2048  # latents whose spread an evolution strategy looks at
 
 
 def run_ablations(
@@ -146,34 +70,45 @@ def run_ablations(
     return made
 
 
-def mine_text(
-    run: MinedRun,
-    scorer: Scorer,
-    attribute: str,
-    template: str,
-    config: TextConfig,
-    motion: MotionConfig,
-    identities: int = 1,
-    space: str = "w+",
-) -> DirectionCard:
+@dataclass(frozen=True)
+class TextJob:
+    """What micromotions by text are mined with, whatever their words."""
+
+    scorer: Scorer
+    config: TextConfig = TextConfig()
+    motion: MotionConfig = MotionConfig()
+    identities: int = 1
+    space: str = "w+"
+    face: ImageNetwork | None = None  # reads whole images at its size; None: no identity term
+    face_sha256: str | None = None  # of its file, for the card
+
+
+def mine_text(run: MinedRun, attribute: str, template: str, job: TextJob) -> DirectionCard:
     """The card of a micromotion whose anchors are found by text.
 
     Raises:
         InputError: as `TextAnchors`, or there are fewer rows than identities.
     """
-    generator = _generator(run)
-    if not 1 <= identities <= len(run.latents):
+    if not 1 <= job.identities <= len(run.latents):
         raise InputError(
-            f"micromotion: {identities} identities came, expected 1 to {len(run.latents)}."
+            f"micromotion: {job.identities} identities came, expected 1 to {len(run.latents)}."
         )
-    latents, shape = _in_space(run, space, generator)
-    starts = central_starts(latents, identities)
-    source = TextAnchors(generator, scorer, template, starts, space, config, None, latents)
+    pairs = _measured(run, attribute)
+    generator = _generator(run)
+    shape = _shape_in(run, job.space, generator.num_ws)
+    starts = _laid_out(central_starts(run.latents, job.identities), run, shape)
+    spread = _laid_out(run.latents[:ROWS], run, shape)
+    anchors = TextAnchors(
+        generator, job.scorer, template, starts, job.space, job.config, job.face, spread
+    )()
+    words = {"template": template, "identities": job.identities}
     told = {
-        "text": dataclasses.asdict(config) | {"template": template, "identities": identities},
-        "scorer": _name_of(scorer),
+        "text": dataclasses.asdict(job.config) | words,
+        "scorer": _name_of(job.scorer),
+        "face": job.face_sha256,
     }
-    return _card(run, source(), motion, "micromotion_text", attribute, (space, shape), told)
+    where = (job.space, shape)
+    return _card(run, anchors, job.motion, "micromotion_text", attribute, where, pairs, told)
 
 
 def mine_frames(
@@ -190,24 +125,25 @@ def mine_frames(
         InputError: the attribute is unknown, or as `FrameAnchors`.
     """
     manifest = run.dataset.manifest
-    stored = run.scores(attribute)  # refuses what is unknown before anything is measured
-    columns = features_of(manifest)
-    found, degrees = measured_in(manifest, frames, columns, attribute)
+    run.scores(attribute)  # refuses what is unknown before anything is measured
+    pairs, columns = _measured(run, attribute), features_of(manifest)
     more: dict[str, float] = {}
     if inverter == "ridge":
         table: pa.Table = run.dataset.read(columns)
         parts = [from_column(table.column(name)) for name in columns]
-        seen = np.concatenate([part.reshape(len(stored), -1) for part in parts], axis=1)
+        seen = np.concatenate([part.reshape(len(table), -1) for part in parts], axis=1)
         made: Any = fit_inverter(run.latents, seen.astype(np.float64))
         more = {"inverter_r2": made.r2}
     else:
         made = OptimisingInverter(_generator(run), run.space)
+    found, degrees = measured_in(manifest, frames, columns, attribute)
+    if inverter != "ridge":
         found = np.empty((len(frames), 0))
     anchors = FrameAnchors(frames, degrees, found, made)()
     anchors = dataclasses.replace(anchors, evidence={**anchors.evidence, **more})
     told = {"inverter": inverter, FEATURES: columns if inverter == "ridge" else []}
     where = (run.space, run.shape)
-    return _card(run, anchors, motion, "micromotion_frames", attribute, where, told)
+    return _card(run, anchors, motion, "micromotion_frames", attribute, where, pairs, told)
 
 
 def _card(
@@ -217,19 +153,18 @@ def _card(
     method: str,
     attribute: str,
     where: tuple[str, tuple[int, ...]],
+    pairs: tuple[Array, Array] | None,
     told: Mapping[str, Any],
 ) -> DirectionCard:
-    """The card of anchors' motion, with slope and sign from the dataset where it measured it."""
+    """The card of anchors' motion, with slope and sign from the pairs that `_measured` gives."""
     space, shape = where
     found = find_motion(anchors, motion, shape)
-    latents, _ = _in_space(run, space, None, shape)
-    known = attribute_fields(run.dataset.manifest)
+    rows = 1 if space == run.space else shape[0]
+    stored = _as_stored(found.vector, run, space)
     slope, unit, evidence = float("nan"), "1", {}
-    if attribute in known:
-        values, unit = run.scores(attribute), known[attribute].unit
-        rows = np.isfinite(values)
-        pairs = check_pairs(method, run.latents[rows], values[rows], least=10)
-        slope = slope_along(*pairs, _as_stored(found.vector, run, space))
+    if pairs is not None:
+        unit = attribute_fields(run.dataset.manifest)[attribute].unit
+        slope = slope_along(*pairs, stored / rows)  # a step moves w by the mean of its rows
         evidence = {"flipped": float(slope < 0)}
     turn = -1.0 if slope < 0 else 1.0
     direction = Direction(
@@ -241,29 +176,46 @@ def _card(
         space,
         evidence={**anchors.evidence, **motion_evidence(anchors, found), **evidence},
     )
-    sigma = float(np.std(latents @ found.vector))
+    sigma = float(np.std(run.latents @ stored))
     settings = json.dumps({"motion": dataclasses.asdict(motion), **told}, sort_keys=True)
     truth = known_truth(run.dataset.manifest)
     return card_of(run.dataset, direction, sigma, settings, motion.seed, truth)
 
 
-def _in_space(
-    run: MinedRun, space: str, generator: Generator | None, shape: tuple[int, ...] = ()
-) -> tuple[Array, tuple[int, ...]]:
-    """The run's latents (N, D) in w or w+, and the shape of one."""
+def _measured(run: MinedRun, attribute: str) -> tuple[Array, Array] | None:
+    """Latents (n, D) and scores (n,) of the rows where it was measured; None: no extractor did.
+
+    Raises:
+        InputError: it was measured in fewer than ten rows, or is the same in all.
+    """
+    if attribute not in attribute_fields(run.dataset.manifest):
+        return None
+    scores = run.scores(attribute)
+    rows = np.isfinite(scores)
+    return check_pairs("micromotion", run.latents[rows], scores[rows], least=10)
+
+
+def _shape_in(run: MinedRun, space: str, rows: int) -> tuple[int, ...]:
+    """The shape of one latent of w or w+, for a generator of so many rows.
+
+    Raises:
+        InputError: there is no way from the dataset's latents to that space.
+    """
     if space not in ("w", "w+") or (space == "w" and run.space == "w+"):
         raise InputError(
             f"micromotion: space {space!r} came for a dataset of {run.space}; expected w+"
             f"{' or w' if run.space == 'w' else ''}."
         )
-    if space == run.space:
-        return run.latents, run.shape
-    rows = shape[0] if generator is None else generator.num_ws
-    return np.tile(run.latents, (1, rows)), (rows, *run.shape)
+    return run.shape if space == run.space else (rows, *run.shape)
+
+
+def _laid_out(latents: Array, run: MinedRun, shape: tuple[int, ...]) -> Array:
+    """(N, D) latents of the run in the space of that shape, every row of W+ the same."""
+    return latents if shape == run.shape else np.tile(latents, (1, shape[0]))
 
 
 def _as_stored(vector: Array, run: MinedRun, space: str) -> Array:
-    """The part of a direction of W+ that moves all rows alike, for latents that are all alike."""
+    """(D,) whose product with w is that of a direction with the rows of W+ that w makes."""
     if space == run.space:
         return vector
     return vector.reshape(-1, *run.shape).sum(axis=0)

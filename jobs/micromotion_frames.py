@@ -129,10 +129,15 @@ def _film(path: Path, size: int, most: int) -> list[Images]:
 
 
 def _square(frame: Images, size: int) -> Images:
-    """A frame padded with white to a square, and resized."""
-    high, wide = frame.shape[:2]
-    edge = max(high, wide)
-    square = np.full((edge, edge, 3), PAPER, np.uint8)
-    top, left = (edge - high) // 2, (edge - wide) // 2
-    square[top : top + high, left : left + wide] = frame
-    return resized(square, size)
+    """A frame resized to fit a square, and padded with white: long ones take no more memory."""
+    import cv2
+
+    share = size / max(frame.shape[:2])
+    high, wide = (max(1, round(share * edge)) for edge in frame.shape[:2])
+    way = cv2.INTER_AREA if share < 1 else cv2.INTER_LINEAR
+    square = np.full((size, size, 3), PAPER, np.uint8)
+    top, left = (size - high) // 2, (size - wide) // 2
+    square[top : top + high, left : left + wide] = cv2.resize(
+        frame, (wide, high), interpolation=way
+    )
+    return square

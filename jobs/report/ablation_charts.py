@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jobs.report.figures import Tick, marks
-from jobs.report.numbers import fixed, mark
+from jobs.report.numbers import fixed, mark, percent
 from mining.evaluation.micromotion_ablation import Point
 
 HUES = {"robust_pca": "a", "pca": "b", "none": "c", "matrix": "a", "mean": "b"}
@@ -105,11 +105,17 @@ def _said(label: str, point: Point) -> str:
     ends = ""
     if math.isfinite(point.low):
         ends = f" ({fixed(point.low, 3)} to {fixed(point.high, 3)})"
-    many = "s" if point.identities > 1 else ""
-    return (
-        f"{label}: {fixed(point.cosine, 3)}{ends} with {point.anchors} anchors of "
-        f"{point.identities} identit{'ies' if many else 'y'}"
-    )
+    of = f"{point.identities} identit{'ies' if point.identities > 1 else 'y'}"
+    anchors = f"{point.anchors} anchor{'s' if point.anchors > 1 else ''}"
+    said = f"{label}: {fixed(point.cosine, 3)}{ends} with {anchors} of {of}"
+    return said + not_converged(point)
+
+
+def not_converged(point: Point) -> str:
+    """A remark where the pursuit did not reach its tolerance; empty where it always did."""
+    if point.converged >= 1:
+        return ""
+    return f"; {percent(1 - point.converged, 0)} of the pursuits did not converge"
 
 
 def _joined(spots: Sequence[tuple[float, float]]) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from jobs.report import numbers
-from jobs.report.ablation_charts import Chart, count_chart
+from jobs.report.ablation_charts import Chart, count_chart, not_converged
 from jobs.report.page import environment
 from jobs.report.tiles import Tile
 from jobs.versions import code_version
@@ -120,10 +120,16 @@ def _table(points: Sequence[Point]) -> tuple[tuple[str, tuple[Cell, ...]], ...]:
 
 
 def _cell(point: Point, best: float) -> Cell:
-    title = f"95 % {numbers.fixed(point.low, 3)} to {numbers.fixed(point.high, 3)}, "
-    title += f"worst of {point.repeats}: {numbers.fixed(point.worst, 3)}"
+    title = f"worst of {point.repeats}: {numbers.fixed(point.worst, 3)}{not_converged(point)}"
+    if math.isfinite(point.low):
+        ends = f"{numbers.fixed(point.low, 3)} to {numbers.fixed(point.high, 3)}"
+        title = f"95 % {ends}, {title}"
     strength = round(max(0.0, point.cosine) ** 2, 3)
     return Cell(numbers.fixed(point.cosine, 3), strength, title, point.cosine >= best - 5e-4)
+
+
+def _span(counts: Sequence[int]) -> str:
+    return str(counts[0]) if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
 
 
 def _tiles(found: Sequence[Ablation], config: AblationConfig) -> list[Tile]:
@@ -131,8 +137,8 @@ def _tiles(found: Sequence[Ablation], config: AblationConfig) -> list[Tile]:
     tiles: list[Any] = [
         Tile(numbers.whole(len(found)), "attribute" if len(found) == 1 else "attributes"),
         Tile(numbers.whole(tries), "directions found", f"{config.repeats} for each setting"),
-        Tile(f"{min(config.anchors)} to {max(config.anchors)}", "anchors"),
-        Tile(f"{min(config.identities)} to {max(config.identities)}", "identities"),
+        Tile(_span(config.anchors), "anchors"),
+        Tile(_span(config.identities), "identities"),
     ]
     least = [saturation([p for p in each.points if p.damaged]) for each in found]
     known = [each for each in least if each is not None]

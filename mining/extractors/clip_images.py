@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from mining.extractors.clip_folder import ClipFolder
 from mining.extractors.crops import resized
 from schemas.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LEGACY_EOS = 2  # of files from before transformers 4.31: then the largest token ends a phrase
 FLOATS = ("F32", "F16", "BF16")  # as safetensors names them
@@ -69,8 +72,15 @@ class ClipModel:
 
         with torch.inference_mode(), arithmetic("float32"):
             batch = torch.from_numpy(pixels).to(self._device)
-            pooled = self._model.vision_model(pixel_values=batch).pooler_output
-            return unit(self._model.visual_projection(pooled).cpu().numpy())
+            return unit(self.features(batch).cpu().numpy())
+
+    def features(self, pixels: Tensor) -> Tensor:
+        """(N, 3, edge, edge) on the model's device, (byte / 255 - mean) / std -> (N, D).
+
+        As the model gives them, of any length; gradients of the pixels pass through it.
+        """
+        pooled = self._model.vision_model(pixel_values=pixels).pooler_output
+        return self._model.visual_projection(pooled)
 
 
 def unit(rows: NDArray[Any]) -> NDArray[np.float64]:

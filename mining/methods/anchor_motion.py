@@ -197,9 +197,8 @@ def _truncated(rows: Array, rank: int) -> tuple[Array, int]:
 
 def _within(rows: Array, identity: NDArray[np.int64]) -> Array:
     """(M, C) rows minus the mean of their identity."""
-    count = np.bincount(identity)
-    means = np.stack([np.bincount(identity, column) for column in rows.T], axis=1) / count[:, None]
-    return rows - means[identity]
+    of = identity == np.arange(identity.max() + 1)[:, None]
+    return rows - (of @ rows / of.sum(axis=1, keepdims=True))[identity]
 
 
 def _ends(rows: Array, degrees: Array, identity: NDArray[np.int64]) -> Array:

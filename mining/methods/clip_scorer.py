@@ -73,6 +73,4 @@ class ClipScorer:
                 seen, edge, mode="bicubic", antialias=True, align_corners=False
             )
         seen = seen.clamp(-1, 1) * self._scale + self._shift
-        model = self._clip._model  # with gradients, unlike ClipModel.images
-        pooled = model.vision_model(pixel_values=seen).pooler_output
-        return functional.normalize(model.visual_projection(pooled), dim=1)
+        return functional.normalize(self._clip.features(seen), dim=1)

@@ -29,9 +29,13 @@ TEMPLATES: Mapping[str, str] = {
     "angry": "person with {} angry face",
     "eyes_closed": "person with eyes {} closed",
     "ageing": "{} old person with gray hair",
+    "dog_eyes_closed": "eyes {} close",
+    "dog_mouth_open": "mouth {} open",
 }
 # word -> how much it says, from 0 to 1; the source orders none of its own
 PERCENT: Mapping[str, float] = {"no": 0.0, **{f"{k}0%": k / 10 for k in range(1, 11)}}
+TENS: Mapping[str, float] = {f"{k}0": k / 10 for k in range(1, 7)}
+SIZES: Mapping[str, float] = {"small": 0.25, "big": 1.0}
 WORDS: Mapping[str, float] = {
     "no": 0.0,
     "a slight": 0.25,
@@ -42,7 +46,13 @@ WORDS: Mapping[str, float] = {
     "a big": 1.0,
     "big": 1.0,
 }
-DEGREES: Mapping[str, Mapping[str, float]] = {"percent": PERCENT, "words": WORDS}
+# the last two are those of the source's ablation of words
+DEGREES: Mapping[str, Mapping[str, float]] = {
+    "percent": PERCENT,
+    "words": WORDS,
+    "tens": TENS,
+    "sizes": SIZES,
+}
 
 
 class Scorer(Protocol):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -12,8 +13,9 @@ import pytest
 
 from jobs.cli import main as lode
 from jobs.cli_micromotion import counts_of
-from jobs.micromotion import mine_text, open_run
+from jobs.micromotion import TextJob, mine_text
 from jobs.micromotion_frames import read_frames
+from jobs.micromotion_run import open_run
 from jobs.report.ablation_page import render_ablation, saturation
 from mining.description import describe
 from mining.evaluation.micromotion_ablation import Ablation, AblationConfig, Point
@@ -34,7 +36,7 @@ from storage.shards import commit
 from tests.examples.points import PointsGenerator
 from tests.jobs.conftest import POINTS
 from tests.jobs.planted_backends import Reader
-from tests.mining.methods.test_text_anchors import Brightness
+from tests.mining.methods.tiny_clip import Brightness
 
 HOSTILE = "</script><script>alert('x')</script>\"'><img src=x onerror=alert(1)>&{{7*7}}"
 
@@ -167,18 +169,15 @@ def test_frames_are_mined_published_and_written(run, film, said, tmp_path):
 def test_text_makes_a_card_by_evolution(run):
     config = TextConfig(steps=6, pairs=4, axes=8, batch=11, l2_weight=0.0)
     opened = open_run(run)
-    card = mine_text(
-        opened, Brightness(), "bright", "{} bright", config, MotionConfig(layers="each"), 1, "w"
-    )
+    job = TextJob(Brightness(), config, MotionConfig(layers="each"), space="w")
+    card = mine_text(opened, "bright", "{} bright", job)
     assert card.method == "micromotion_text" and card.space == "w" and card.slope != card.slope
     assert np.linalg.norm(card.vector) == pytest.approx(1, abs=1e-5)
     assert card.sigma > 0 and "fit_gain" in card.evidence
-    again = mine_text(
-        opened, Brightness(), "bright", "{} bright", config, MotionConfig(layers="each"), 1, "w"
-    )
+    again = mine_text(opened, "bright", "{} bright", job)
     assert again.direction_id == card.direction_id  # evolution is seeded
     assert json.loads(card.provenance.settings)["text"]["template"] == "{} bright"
-    wide = mine_text(opened, Brightness(), "yaw", "{} x", config, MotionConfig(layers="each"))
+    wide = mine_text(opened, "yaw", "{} x", replace(job, space="w+"))
     assert wide.space == "w+" and wide.vector.shape == (2, 24) and np.isfinite(wide.slope)
 
 

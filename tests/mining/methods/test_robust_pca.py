@@ -108,6 +108,25 @@ def test_some_singular_values_alone_give_what_all_of_them_do(rng, monkeypatch):
     np.testing.assert_allclose(part.low_rank, whole.low_rank, atol=1e-8 * abs(low).max())
 
 
+@pytest.mark.parametrize("shape", [(12, 90), (90, 12), (40, 40), (1, 30)])
+@pytest.mark.parametrize("threshold", [1e-9, 1e-3, 0.5, 1e9])
+def test_shrunk_singular_values_are_those_of_a_full_decomposition(rng, shape, threshold):
+    matrix = rng.normal(size=shape) + 20 * np.outer(rng.normal(size=shape[0]), np.ones(shape[1]))
+    left, sizes, right = np.linalg.svd(matrix, full_matrices=False)
+    kept = np.maximum(sizes - threshold, 0)
+    found, rank = module._shrunk(matrix, threshold, min(shape))
+    np.testing.assert_allclose(found, (left * kept) @ right, atol=1e-12 * sizes[0])
+    assert rank == (kept > 0).sum()
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e300])
+def test_the_size_of_numbers_does_not_matter(rng, scale):
+    moves, _, _ = planted_anchors(rng)
+    one, other = robust_pca(moves), robust_pca(scale * moves)
+    assert (one.iterations, one.rank) == (other.iterations, other.rank) and other.converged
+    np.testing.assert_allclose(other.low_rank / scale, one.low_rank, atol=1e-9)
+
+
 def test_too_much_damage_is_no_exact_answer_and_says_nothing_else(rng):
     low, sparse, where = damaged(rng, 100, 30, 0.4)
     found = robust_pca(low + sparse, CONTINUATION)

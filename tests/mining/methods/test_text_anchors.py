@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 import torch
@@ -24,6 +22,7 @@ from mining.methods.text_anchors import (
 )
 from mining.methods.training import one_torch_thread
 from schemas.errors import InputError
+from tests.mining.methods.tiny_clip import Brightness, clip_folder
 
 TINY = {
     "img_resolution": 32,
@@ -32,18 +31,6 @@ TINY = {
     "synthesis_kwargs": {"channel_base": 512, "channel_max": 16},
 }
 QUICK = TextConfig(steps=12, batch=22)
-
-
-class Brightness:
-    """Features (cos a, sin a): the angle is an image's brightness, or a sentence's share of it."""
-
-    def text(self, sentences):
-        shares = [next(v for w, v in PERCENT.items() if s.startswith(w + " ")) for s in sentences]
-        return np.stack([np.cos(shares), np.sin(shares)], axis=1)
-
-    def images(self, images):
-        angle = (images.mean(dim=(1, 2, 3)) + 1) / 2
-        return torch.stack([torch.cos(angle), torch.sin(angle)], dim=1)
 
 
 @pytest.fixture(autouse=True)
@@ -178,7 +165,7 @@ def test_sentences_are_those_of_the_source():
     assert filled(TEMPLATES["smile"], "10%") == "person with 10% smile"
     assert filled(TEMPLATES["ageing"], "") == "old person with gray hair"
     assert len(PERCENT) == 11 and len(WORDS) == 8 and PERCENT["100%"] == 1.0
-    assert set(DEGREES) == {"percent", "words"}
+    assert set(DEGREES) == {"percent", "words", "tens", "sizes"}
 
 
 @pytest.mark.parametrize(
@@ -208,40 +195,9 @@ def test_what_cannot_be_optimised_is_told(generator, starts):
 # ------------------------------------------------------------------------------- CLIP itself
 
 
-def words_with_digits() -> tuple[dict[str, int], list]:
-    letters = "abcdefghijklmnopqrstuvwxyz0123456789%."
-    ends = [f"{letter}</w>" for letter in letters]
-    words = [*letters, *ends, "<|startoftext|>", "<|endoftext|>"]
-    return {word: place for place, word in enumerate(words)}, []
-
-
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory):
-    """A folder with a tiny random CLIP whose words can spell the sentences."""
-    transformers = pytest.importorskip("transformers")
-    save = pytest.importorskip("safetensors.torch").save_file
-    folder = tmp_path_factory.mktemp("clip")
-    words, _ = words_with_digits()
-    tower = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
-    tower |= {"num_attention_heads": 4, "hidden_act": "quick_gelu"}
-    last = len(words) - 1
-    ends = {"bos_token_id": last - 1, "eos_token_id": last, "pad_token_id": last}
-    text = {**tower, "vocab_size": len(words), "max_position_embeddings": 40, **ends}
-    parts = {"text_config": text, "vision_config": {**tower, "image_size": 32, "patch_size": 8}}
-    parts["projection_dim"] = 16
-    (folder / "config.json").write_text(json.dumps({"model_type": "clip", **parts}))
-    (folder / "vocab.json").write_text(json.dumps(words))
-    (folder / "merges.txt").write_text("#version: 0.2\n")
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = transformers.CLIPModel(transformers.CLIPConfig(**parts)).eval()
-        for weight in model.parameters():
-            if weight.ndim > 1:
-                torch.nn.init.normal_(weight, std=0.3)
-        model.logit_scale.data.fill_(3.0)
-    weights = {name: value.contiguous() for name, value in model.state_dict().items()}
-    save(weights, str(folder / "model.safetensors"))
-    return folder
+    return clip_folder(tmp_path_factory.mktemp("clip"))
 
 
 @pytest.mark.needs("clip")
