@@ -23,7 +23,8 @@ from mining.generators.base import KnownTruth, Truth
 from mining.generators.registry import make_generator
 from mining.labels import Label
 from mining.methods.base import Direction
-from schemas.directions import DirectionCard, Provenance
+from mining.methods.naming import name_of
+from schemas.directions import DirectionCard, Provenance, Response
 from schemas.settings import RunSettings
 from storage.dataset import Dataset
 from storage.manifest import Manifest
@@ -115,9 +116,20 @@ def named(card: DirectionCard) -> DirectionCard:
     unit = "" if own.unit == "1" else f" {own.unit}"
     note = (
         f"Mined without an attribute; of those measured it moves {own.attribute} most: "
-        f"{own.per_step:.3g}{unit} per unit step{end}."
+        f"{own.per_step:.3g}{unit} per unit step{end}{_sureness(card, own)}."
     )
     return replace(card, unit=own.unit, notes=note)
+
+
+def _sureness(card: DirectionCard, own: Response) -> str:
+    """How far the name of an aimless direction holds; "" where no interval was measured."""
+    if not math.isfinite(own.low + own.high):
+        return ""
+    found = name_of(card.responses)
+    if found.attribute == own.attribute:
+        return f", {100 * found.purity:.0f} % of its squared response"
+    surer = f", what it moves for sure is {found.attribute}" if found.attribute else ""
+    return f"; its interval holds 0{surer}"
 
 
 def known_truth(manifest: Manifest) -> Truth | None:

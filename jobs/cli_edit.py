@@ -160,8 +160,7 @@ def edit(
     elif amount is not None:
         card = studio.calibrated(named)
         times = ROUNDS if rounds is None else rounds
-        changes = amount.ends(card)
-        edited = edit_by(studio, given, card, changes, look, times, another_generator)
+        edited = edit_by(studio, given, card, amount.ends(card), look, times, another_generator)
     else:
         card = studio.direction(named)
         edited = edit_along(studio, given, card, ends, unit or "sigma", look, another_generator)

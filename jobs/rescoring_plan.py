@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,10 +14,12 @@ from numpy.typing import NDArray
 from jobs.attributes import attribute_pairs, spreads_of
 from jobs.evaluation_stage import spread_along
 from jobs.rescoring_tasks import Edit
+from mining.editing.steps import steps_for
 from mining.evaluation.matrix import direction_names
 from mining.evaluation.scalars import Pair
 from mining.labels import Label, make_labels
 from mining.methods.base import Direction
+from mining.methods.registry import DRAWN
 from mining.stored import latent_column
 from schemas.directions import DirectionCard
 from schemas.errors import InputError
@@ -29,7 +32,6 @@ from storage.selecting import row_fields
 STEP, EFFECT = KINDS = ("step", "effect")
 REACH = 4.0  # sigma: edits of equal effect that need more go where no latents are
 SPACES = ("w", "w+")
-CONTROL = "random"  # the method of directions that stand for chance
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ class Task:
     @property
     def aimed(self) -> bool:
         """Whether its method was told the attribute, and used it."""
-        return not self.card.aimless and self.card.method != CONTROL
+        return not self.card.aimless and self.card.method not in DRAWN
 
 
 @dataclass(frozen=True)
@@ -245,10 +247,14 @@ def _by_effect(card: DirectionCard, change: float, sigma: float) -> tuple[float,
     """Steps of norm 1 for a change of the own attribute; or why there are none."""
     if not math.isfinite(change):
         return math.nan, "nothing that is measured here with a population spread is its own"
-    per_unit = 1.0 / card.effect if card.effect else math.nan
+    step = change / card.effect if card.effect else math.nan
     if card.calibration is not None:
-        per_unit = card.calibration.step
-    step = change * per_unit
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # beyond its range: a trial corrects it
+            try:
+                step = float(steps_for(card, change))
+            except InputError as error:  # another program spoilt the calibration
+                return math.nan, str(error)
     if not math.isfinite(step) or step == 0:
         return math.nan, "its card holds no response of its own attribute; `lode mine` measures it"
     if abs(step) > REACH * sigma:

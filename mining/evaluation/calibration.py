@@ -26,11 +26,12 @@ class CalibrationConfig:
     found: float = 0.5  # share of the identities that have a measured face at a step
     agree: float = 0.8  # share of those whose attribute moves the same way
     rise: float = 0.2  # slope between two steps, over the slope of the curve so far
-    reach: float = 0.75  # share of the identities that get to the ends of the range
+    reach: float = 0.8  # share of the identities that get to the ends of the range
+    miss: float = 0.9  # held-out miss, over the change asked for, from which nothing is calibrated
     seed: int = 0  # which identities are held out
 
     def __post_init__(self) -> None:
-        for name in ("found", "agree", "rise", "reach"):
+        for name in ("found", "agree", "rise", "reach", "miss"):
             if not 0 < getattr(self, name) <= 1:
                 raise InputError(
                     f"calibration: {name} is {getattr(self, name)}; expected more than 0, at "
@@ -56,6 +57,15 @@ class _Curve:
         return float(steps @ values / (steps @ steps)) if len(steps) > 1 else 0.0
 
 
+@dataclass(frozen=True)
+class _HeldOut:
+    """How a curve holds for identities that it was not fitted to; NaN where too few came."""
+
+    monotonic: float  # share of them whose own curve never turns back
+    error: float  # mean of |landed - asked| / |asked|
+    miss: float  # sum of |landed - asked| over that of |asked|
+
+
 def calibrate(
     rescored: Rescored, pair: Pair, config: CalibrationConfig | None = None
 ) -> Calibration | None:
@@ -66,14 +76,18 @@ def calibrate(
     as long as most identities have a face, they move the same way and the curve still rises. The
     range ends where that share of the identities gets that CalibrationConfig.reach says.
     The error is the mean of |x_i(t) - x_i(0) - f(t)| / |f(t)| over trusted steps and identities
-    that f was not fitted to: one half of them is judged by the other's f, and the reverse.
+    that f was not fitted to: one half of them is judged by the other's f, and the reverse. Where
+    sum |x_i(t) - x_i(0) - f(t)| over those is sum |f(t)| times CalibrationConfig.miss or more,
+    there is no calibration: an unedited image misses by 1 times that, so that f tells next to
+    nothing of another identity. Random directions come to such a miss.
     Source: Barlow et al. (1972), Statistical Inference under Order Restrictions, chapter 1.
 
     Args:
         pair: (extractor, column) of the direction's attribute.
 
     Returns:
-        None where the attribute does not answer: too few identities, or no trusted step.
+        None where the attribute does not answer: too few identities, no trusted step, or others
+        answer too differently.
 
     Raises:
         InputError: the attribute was not measured.
@@ -83,16 +97,18 @@ def calibrate(
     curve = _fit(rescored.steps, moved, config)
     if curve is None or not curve.slope:
         return None
+    held_out = _held_out(rescored.steps, moved, config)
+    if held_out.miss >= config.miss:
+        return None
     low, high = _range(curve, moved, config)
-    monotonic, error = _held_out(rescored.steps, moved, config)
     return Calibration(
         step=1.0 / curve.slope,
         low=low,
         high=high,
         values=tuple(map(float, curve.values)),
         steps=tuple(map(float, curve.steps)),
-        monotonic=monotonic,
-        error=error,
+        monotonic=held_out.monotonic,
+        error=held_out.error,
     )
 
 
@@ -193,12 +209,11 @@ def _range(curve: _Curve, moved: Array, config: CalibrationConfig) -> tuple[floa
     return ends[0], ends[1]
 
 
-def _held_out(steps: Array, moved: Array, config: CalibrationConfig) -> tuple[float, float]:
-    """Share of monotone curves and mean relative miss; NaN where too few identities came."""
+def _held_out(steps: Array, moved: Array, config: CalibrationConfig) -> _HeldOut:
     order = np.random.default_rng(config.seed).permutation(len(moved))
     halves = order[: len(order) // 2], order[len(order) // 2 :]
     turns: list[bool] = []
-    misses: list[Array] = []
+    parts: list[Array] = []
     for fitted, judged in (halves, halves[::-1]):
         curve = _fit(steps, moved[fitted], config)
         if curve is None or not curve.slope:
@@ -207,13 +222,14 @@ def _held_out(steps: Array, moved: Array, config: CalibrationConfig) -> tuple[fl
         rows, asked = moved[judged, trusted], curve.values[trusted]
         turns += [_rises(curve.sign * row) for row in rows]
         edited = asked != 0
-        missed = np.abs(rows[:, edited] - asked[edited]) / np.abs(asked[edited])
-        misses.append(missed[np.isfinite(missed)])
-    missed = np.concatenate(misses) if misses else np.empty(0)
-    return (
-        float(np.mean(turns)) if turns else math.nan,
-        float(missed.mean()) if len(missed) else math.nan,
-    )
+        missed = np.abs(rows[:, edited] - asked[edited])
+        parts.append(np.stack([missed, np.broadcast_to(np.abs(asked[edited]), missed.shape)]))
+    monotonic = float(np.mean(turns)) if turns else math.nan
+    missed, asked = np.concatenate([part.reshape(2, -1) for part in parts] or [np.empty((2, 0))], 1)
+    missed, asked = missed[np.isfinite(missed)], asked[np.isfinite(missed)]
+    if not len(missed):
+        return _HeldOut(monotonic, math.nan, math.nan)
+    return _HeldOut(monotonic, float(np.mean(missed / asked)), float(missed.sum() / asked.sum()))
 
 
 def _rises(row: Array) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from jobs.cards import make_cards
+from jobs.cards import make_cards, named
 from jobs.evaluation_stage import Evaluated
 from jobs.mining_stage import Mined
 from mining.evaluation.rescoring import Rescored
@@ -53,6 +55,21 @@ def test_a_card_is_calibrated_in_the_unit_of_what_it_moves(cards):
     assert age.calibration is None  # it answers to nothing
     assert aimless.effect_on == "age" and aimless.unit == "1"
     assert aimless.calibration.step == pytest.approx(-1 / 3)
+
+
+def test_an_aimless_card_says_how_much_of_its_response_its_name_is(cards):
+    aimless = cards[2]
+    assert aimless.notes.startswith("Mined without an attribute; of those measured it moves age ")
+    squares = [response.relative**2 for response in aimless.responses]
+    share = 100 * max(squares) / sum(squares)
+    assert 70 < share < 100 and f", {share:.0f} % of its squared response." in aimless.notes
+    age, yaw = (aimless.response(name) for name in ("age", "yaw"))
+    unsure = replace(aimless, responses=(replace(age, low=-9.0, high=3.0), yaw))
+    assert named(unsure).notes.endswith("; its interval holds 0, what it moves for sure is yaw.")
+    neither = replace(aimless, responses=(replace(age, low=-9.0, high=3.0),))
+    assert named(neither).notes.endswith("; its interval holds 0.")
+    unmeasured = replace(aimless, responses=(replace(age, low=np.nan, high=np.nan),))
+    assert named(unmeasured).notes.endswith(" per unit step.")
 
 
 def test_a_catalogue_keeps_what_a_card_says_of_itself(cards, tmp_path):

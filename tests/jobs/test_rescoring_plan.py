@@ -69,6 +69,23 @@ def test_a_calibration_goes_before_the_response_and_a_negative_response_turns_th
     assert [t.edit.step for t in tasks] == pytest.approx([0.5 * spread, -spread], rel=1e-5)
 
 
+def test_a_measured_curve_is_followed_and_a_spoilt_one_is_told(run):
+    _, dataset, _ = run
+    spread = make_plan(dataset, [planted_card(dataset, "svm", "yaw", ROWS[0])], RescoreSettings())
+    spread = spread.spreads["yaw"]
+    # one step gives half a spread, two give two: what it takes for one spread lies between
+    values, steps = (0.0, 0.5 * spread, 2 * spread), (0.0, 1.0, 2.0)
+    curve = Calibration(9.0, -0.0, 0.1 * spread, values, steps)
+    bent = planted_card(dataset, "ridge", "yaw", ROWS[0], calibration=curve)
+    task = make_plan(dataset, [bent], RescoreSettings(step=None)).tasks[0]
+    assert task.edit.step == pytest.approx(1 + 1 / 3)  # beyond its range, and nothing is warned of
+    broken = dataclasses.replace(
+        bent, calibration=dataclasses.replace(curve, steps=(0.0, math.nan))
+    )
+    plan = make_plan(dataset, [bent, dataclasses.replace(broken, method="lda")], RescoreSettings())
+    assert "another program" in plan.skipped["yaw · lda, at equal effect"]
+
+
 def test_what_cannot_be_tried_says_why(run):
     _, dataset, _ = run
     good = planted_card(dataset, "ridge", "yaw", ROWS[0])

@@ -58,6 +58,15 @@ def test_where_nothing_is_measured_the_first_step_is_kept():
     assert np.isnan(found.changes[0]) and found.changes[1] == 2.0
 
 
+def test_who_would_only_be_led_astray_is_left_unedited():
+    answers = [lambda t: -0.5 * t, lambda t: 9.0 + 0 * t, lambda t: 0.2 + 0 * t]
+    measure, _ = planted(lambda steps, rows: np.array([answers[row](t) for t, row in
+                                                       zip(steps, rows, strict=True)]))  # fmt: skip
+    found = land(np.ones(3), np.ones(3), measure)
+    assert found.steps[:2].tolist() == found.changes[:2].tolist() == [0.0, 0.0]
+    assert found.changes[2] == 0.2 and found.steps[2] != 0  # better than nothing
+
+
 def test_no_change_needs_no_measurement():
     found = land([0.0], [0.0], lambda steps, rows: pytest.fail("measured"))
     assert found.steps.tolist() == found.changes.tolist() == [0.0]

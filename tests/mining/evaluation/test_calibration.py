@@ -29,8 +29,8 @@ def test_a_line_comes_back_as_its_slope():
     assert found.step == pytest.approx(1 / 3, rel=0.05)
     np.testing.assert_allclose(found.values, 3 * STEPS, rtol=0.05)
     assert found.steps == tuple(STEPS)
-    # three of four get to 1 - 0.67 * 0.1 of the line's end
-    assert found.high == pytest.approx(6 * 0.933, rel=0.03) and found.low == pytest.approx(
+    # four of five get to 1 - 0.84 * 0.1 of the line's end
+    assert found.high == pytest.approx(6 * 0.916, rel=0.03) and found.low == pytest.approx(
         -found.high
     )
     assert found.monotonic == 1.0
@@ -92,6 +92,24 @@ def test_what_does_not_answer_has_no_calibration(curve):
 def test_noise_alone_has_no_calibration():
     found = [calibrate(rescored(lambda t: 0 * t, noise=1.0, seed=s), PAIR) for s in range(20)]
     assert sum(each is not None for each in found) <= 1
+
+
+def test_a_direction_whose_answers_differ_too_much_has_no_calibration():
+    def answers(slopes):
+        values = 5 + np.resize(slopes, (60, 1)) * STEPS
+        distances = np.full(values.shape, np.nan)
+        return Rescored(STEPS, 1.0, (PAIR,), ("mm",), values[..., None], distances, {}, ())
+
+    # all the same way, yet of the 1 at a step of 1 they miss 1.3 on average
+    assert calibrate(answers([0.1, 0.2, 1.0, 3.0, 4.0]), PAIR) is None
+    alike = calibrate(answers([0.8, 0.9, 1.0, 1.1, 1.2]), PAIR)
+    assert alike.step == pytest.approx(1.0) and alike.error == pytest.approx(0.12, abs=0.03)
+
+
+def test_a_short_step_in_noise_says_nothing_of_a_long_one():
+    steps = np.array([-2.0, -1.0, -0.2, 0.0, 0.2, 1.0, 2.0])
+    found = calibrate(rescored(lambda t: t, noise=0.2, steps=steps), PAIR)
+    assert found is not None and found.high > 1.5
 
 
 def test_one_identity_is_no_population_and_three_hold_none_out():
