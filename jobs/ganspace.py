@@ -40,7 +40,7 @@ class Components:
     directions: tuple[Direction, ...]
     explained: NDArray[np.float64]  # (w_dim,) share of the variance of the widest 1, 2, ...
     names: tuple[Name, ...]  # of each direction, by a run's dataset; empty without one
-    rows: int  # of that dataset
+    rows: int  # of that dataset, with anything measured
     stability: tuple[float, ...]  # of each: cosine between those of two halves; NaN without halves
 
 
@@ -147,4 +147,5 @@ def _names(
         parts.append(((read["w"] - moments.mean) @ vectors, scores))
     along, scores = (np.concatenate(part) for part in zip(*parts, strict=True))
     responses, low, high = associations(along, scores)
-    return tuple(name_components(responses, list(columns), low, high)), len(along)
+    measured = int(np.isfinite(scores).any(axis=1).sum())
+    return tuple(name_components(responses, list(columns), low, high)), measured

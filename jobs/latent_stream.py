@@ -16,7 +16,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mining.labels import Label, needed_columns, values_in
-from mining.methods.paired_moments import PairedMoments
+from mining.methods.moments import Moments
+from mining.methods.paired_moments import PairedMoments, each_paired, joint_moments
 from mining.stored import latent_column
 from schemas.errors import InputError, StorageError
 from schemas.samples import from_column
@@ -69,7 +70,7 @@ def collect(
 
 def _collected(reading: _Reading, few: int, file: IO[bytes] | None) -> Collected:
     held: list[Part] = []
-    moments: dict[str, PairedMoments] = {}
+    sums: Moments | None = None
     scores: dict[str, list[NDArray]] = {name: [] for name in reading.attributes}
     waiting = 0
     for latents, values in reading:
@@ -78,14 +79,15 @@ def _collected(reading: _Reading, few: int, file: IO[bytes] | None) -> Collected
         for name, told in scores.items():
             told.append(values[name])
         if waiting > few:
-            _flush(held, moments, file)
+            sums = _added(sums, held, file)
             held, waiting = [], 0
     reading.check()
     found = {name: np.concatenate(told) for name, told in scores.items()}
-    if not moments:
+    if sums is None:
         return Collected(reading.shape, found, np.concatenate([part for part, _ in held]), None)
     if held:
-        _flush(held, moments, file)
+        sums = _added(sums, held, file)
+    moments = dict(zip(found, each_paired(sums, reading.width), strict=True))
     return Collected(reading.shape, found, _mapped(file, reading), moments)
 
 
@@ -98,14 +100,17 @@ def _mapped(file: IO[bytes] | None, reading: _Reading) -> NDArray[np.float32] | 
     return np.memmap(file, np.float32, "r", shape=shape)  # type: ignore[arg-type]
 
 
-def _flush(held: list[Part], moments: dict[str, PairedMoments], file: IO[bytes] | None) -> None:
-    """Add the parts in memory to the sums, and to the file where there is one."""
+def _added(sums: Moments | None, held: list[Part], file: IO[bytes] | None) -> Moments:
+    """The sums with the parts in memory, which go to the file too where there is one."""
     latents = np.concatenate([part for part, _ in held])
-    for name in held[0][1]:
-        made = PairedMoments.of(latents, np.concatenate([values[name] for _, values in held]))
-        moments[name] = moments[name] + made if name in moments else made
-    if file is None:
-        return
+    scores = np.concatenate([np.column_stack(list(values.values())) for _, values in held])
+    made = joint_moments(latents, scores)
+    if file is not None:
+        _kept(latents, file)
+    return made if sums is None else sums + made
+
+
+def _kept(latents: NDArray[np.float32], file: IO[bytes]) -> None:
     try:
         latents.tofile(file)
     except OSError as error:

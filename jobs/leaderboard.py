@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from jobs.description import described
 from jobs.evaluation_stage import rescoring_config
 from jobs.filter_dataset import filter_dataset
 from jobs.generate_dataset import dataset_url, generate
-from jobs.leaderboard_times import CONTROL, time_methods
+from jobs.leaderboard_times import CONTROL, Name, time_methods
 from jobs.mine_directions import catalog_of, run
 from jobs.mining_data import read_data, read_styles, without
 from jobs.mining_stage import check_mining
@@ -64,7 +64,8 @@ def make_board(settings: RunSettings, samples: Sequence[int]) -> Board:
     for count in sorted(samples):
         part = _settings(settings, whole, count)
         result = run(part)
-        seconds = _seconds(part, result.dataset, count)
+        mined = {(card.method, card.attribute) for card in result.cards}
+        seconds = _seconds(part, result.dataset, count, mined)
         scores += scores_of(result.cards, count, truth, names, seconds)
         skipped |= result.mined.skipped
         why = result.mined.failures
@@ -121,16 +122,22 @@ def _settings(settings: RunSettings, whole: Dataset, count: int) -> RunSettings:
     return settings.model_copy(update=about)
 
 
-def _seconds(settings: RunSettings, dataset: Dataset, count: int) -> dict[tuple[str, str], float]:
+def _seconds(
+    settings: RunSettings, dataset: Dataset, count: int, mined: Collection[Name]
+) -> dict[Name, float]:
     """The seconds of each method, from an earlier run where these settings were timed before."""
     store = Store(settings.out)
     mining = settings.mining
-    told = {"settings": mining.model_dump(), "dataset": dataset.dataset_id}
+    told = {
+        "settings": mining.model_dump(mode="json"),
+        "dataset": dataset.dataset_id,
+        "mined": sorted("|".join(name) for name in mined),
+    }
     if store.exists("times.json"):
         kept = _kept(store.read("times.json"))
         if kept.get("of") == told:
             return {tuple(name.split("|")): float(value) for name, value in kept["seconds"].items()}  # type: ignore[misc]
-    found = _timed(settings, mining, dataset, count)
+    found = _timed(settings, mining, dataset, count, mined)
     named = {"|".join(name): value for name, value in found.items()}
     store.replace("times.json", json.dumps({"of": told, "seconds": named}, indent=1).encode())
     return found
@@ -147,11 +154,15 @@ def _kept(raw: bytes) -> dict[str, Any]:
 
 
 def _timed(
-    settings: RunSettings, mining: MiningSettings, dataset: Dataset, count: int
-) -> dict[tuple[str, str], float]:
+    settings: RunSettings,
+    mining: MiningSettings,
+    dataset: Dataset,
+    count: int,
+    mined: Collection[Name],
+) -> dict[Name, float]:
     styles, skipped = read_styles(mining, dataset.manifest, settings.engine)
     chosen = without(mining, skipped)
-    return time_methods(read_data(dataset, chosen, styles), chosen, count)
+    return time_methods(read_data(dataset, chosen, styles), chosen, count, mined)
 
 
 def _facts(settings: RunSettings, whole: Dataset) -> Mapping[str, str]:

@@ -3,53 +3,60 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
 
 from jobs.control_stage import control_configs
-from jobs.mining_data import MiningData, needs_control
+from jobs.mining_data import MiningData
 from jobs.mining_stage import make_config
 from jobs.mining_task import mine_one
 from jobs.progress import Progress
 from mining.methods.registry import SUPERVISED_METHODS
+from mining.methods.registry import needs_control as with_control
 from mining.threads import limit_threads
-from schemas.errors import InputError
 from schemas.settings import MiningSettings
 
+Name = tuple[str, str]  # method, attribute
 CONTROL = ("control", "")  # the model that several methods share, fitted once for all attributes
 
 
 def time_methods(
-    data: MiningData, mining: MiningSettings, samples: int
-) -> dict[tuple[str, str], float]:
+    data: MiningData, mining: MiningSettings, samples: int, mined: Collection[Name]
+) -> dict[Name, float]:
     """Seconds of each (method, attribute), attribute "" where a method has none.
 
-    The control model is fitted once for all that read it and timed apart, as CONTROL. What a
-    method refuses is left out.
+    The control model is fitted once for all that read it and timed apart, as CONTROL.
+
+    Args:
+        mined: what the run found, by method and attribute; what failed there is not tried again.
     """
     limit_threads(1)
-    found: dict[tuple[str, str], float] = {}
-    jobs = [
-        (method, attribute)
-        for method in mining.methods
-        for attribute in (mining.attributes if method in SUPERVISED_METHODS else [""])
-    ]
+    found: dict[Name, float] = {}
+    jobs = timed_jobs(mining, mined)
     with Progress(f"time {samples:,}", len(jobs), "directions") as progress:
         control = None
-        if needs_control(mining):
+        if any(with_control(method) for method, _ in jobs):
             found[CONTROL], control = _timed(lambda: _control(data, mining))
         for method, attribute in jobs:
             config = make_config(method, mining.methods[method], mining.seed)
-            try:
-                found[method, attribute], _ = _timed(
-                    lambda m=method, a=attribute, c=config: mine_one(data, m, a, c, control)
-                )
-            except InputError:
-                pass
+            found[method, attribute], _ = _timed(
+                lambda m=method, a=attribute, c=config: mine_one(data, m, a, c, control)
+            )
             progress.advance(1)
     return found
+
+
+def timed_jobs(mining: MiningSettings, mined: Collection[Name]) -> list[Name]:
+    """Method and attribute of what the run found, in the order of the settings."""
+    methods = [method for method in mining.methods if any(method == name for name, _ in mined)]
+    return [
+        (method, attribute)
+        for method in methods
+        for attribute in (mining.attributes if method in SUPERVISED_METHODS else [""])
+        if not attribute or (method, attribute) in mined
+    ]
 
 
 def _control(data: MiningData, mining: MiningSettings) -> Any:

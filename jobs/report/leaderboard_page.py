@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from jobs.report.line_charts import LineChart, Series, line_chart
-from jobs.report.numbers import duration
+from jobs.report.numbers import MINUS, duration
 from jobs.report.page import environment
 from jobs.versions import code_version
 from mining.evaluation.leaderboard import LARGER_IS_BETTER, Board
-from mining.evaluation.leaderboard_text import HEADINGS, SHOWN, shown
+from mining.evaluation.leaderboard_text import HEADINGS, shown
+
+COLUMNS = ("cosine", "effect", "leak", "identity_per_spread", "seconds")  # of the first table
 
 SAY = {
     "cosine": "Cosine between the direction that was found and the true one; 1 is exact.",
@@ -53,11 +55,16 @@ def render_leaderboard(board: Board, reports: Mapping[int, str]) -> str:
             board=board,
             code_version=code_version(),
             reports=[(count, reports[count]) for count in board.samples if count in reports],
-            headings=[(HEADINGS[name], SAY.get(name, "")) for name in SHOWN],
+            headings=[(HEADINGS[name], SAY.get(name, "")) for name in COLUMNS],
             sizes=_sizes(board),
             means=mean_charts(board),
             singles=attribute_charts(board),
             tables=[(count, _cells(board, count)) for count in reversed(board.samples)],
+            others=[
+                (count, HEADINGS[name], SAY.get(name, ""), _cells(board, count, name))
+                for count in reversed(board.samples)
+                for name in COLUMNS[1:]
+            ],
             styles=list(enumerate(board.methods)),
             shared=[(name, duration(seconds)) for name, seconds in board.shared.items()],
         )
@@ -101,19 +108,19 @@ def _figure(title: str, say: str, series: list[Series], top: float | None) -> Fi
 
 
 def _sizes(board: Board) -> list[tuple[str, list[Cell]]]:
-    """A row per method: each of SHOWN at each number of samples."""
+    """A row per method: each of COLUMNS at each number of samples."""
     columns = [
         _column([board.mean(method, count, name) for method in board.methods], name, f"{count:,}")
-        for name in SHOWN
+        for name in COLUMNS
         for count in board.samples
     ]
     return [(method, [column[k] for column in columns]) for k, method in enumerate(board.methods)]
 
 
-def _cells(board: Board, samples: int) -> list[tuple[str, list[Cell]]]:
-    """A row per method: the cosine of each attribute."""
-    table = board.table(samples, "cosine")
-    columns = [_column([float(v) for v in column], "cosine", "") for column in table.T]
+def _cells(board: Board, samples: int, figure: str = "cosine") -> list[tuple[str, list[Cell]]]:
+    """A row per method: one figure of each attribute."""
+    table = board.table(samples, figure)
+    columns = [_column([float(v) for v in column], figure, "") for column in table.T]
     chosen = {
         (score.method, score.attribute): score.chosen
         for score in board.scores
@@ -135,7 +142,12 @@ def _column(values: list[float], figure: str, title: str) -> list[Cell]:
     if known and figure != "seconds":
         best = max(known) if figure in LARGER_IS_BETTER else min(known)
     return [
-        Cell(shown(value, figure), _strength(value, figure, known), value == best, title)
+        Cell(
+            shown(value, figure).replace("-", MINUS),
+            _strength(value, figure, known),
+            value == best,
+            title,
+        )
         for value in values
     ]
 
@@ -144,6 +156,8 @@ def _strength(value: float, figure: str, known: list[float]) -> float:
     """How good a number is, in [0, 1]; seconds are neither good nor bad."""
     if figure == "seconds" or not math.isfinite(value):
         return 0.0
-    if figure in LARGER_IS_BETTER:
+    if figure == "cosine":
         return round(max(value, 0.0) ** 2, 3)
+    if figure in LARGER_IS_BETTER:
+        return round(max(value, 0.0) / max(known), 3) if max(known) > 0 else 0.0
     return round(min(known) / value, 3) if value > 0 else 0.0

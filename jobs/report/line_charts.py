@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from jobs.report.figures import Tick, marks
-from jobs.report.numbers import mark
+from jobs.report.numbers import mark, whole
 
 COLOURS, DASHES = 6, 3  # that the style sheet knows; together 18 kinds of lines
 LANE = 7.0  # height of a range below the plot
@@ -70,7 +70,7 @@ def line_chart(
     """Place the lines; None where none of them has two points.
 
     Args:
-        logarithmic: of the horizontal axis, whose numbers are all above 0 then.
+        logarithmic: of the horizontal axis, whose numbers are all counts above 0 then.
         lanes: draw ranges one below the other, below the plot, which grows by them.
         top: the vertical axis ends here, whatever the values are.
     """
@@ -106,10 +106,11 @@ def line_chart(
         lines.append(line(one, points, band, lane))
         lane += LANE if lanes and one.holds is not None else 0.0
     inside = not logarithmic and x_ends[0] <= 0 <= x_ends[1] and y_ends[0] <= 0 <= y_ends[1]
-    numbers = _counts(at) if logarithmic else marks(*x_ends, 7)
+    counted = [(value, whole(int(value))) for value in _counts(at)] if logarithmic else []
+    numbers = counted or [(value, mark(value)) for value in marks(*x_ends, 7)]
     return LineChart(
         width, height + below, left, right, TOP, bottom, bottom + below,
-        tuple(Tick(x(value), mark(value)) for value in numbers),
+        tuple(Tick(x(value), told) for value, told in numbers),
         tuple(Tick(y(value), mark(value)) for value in marks(*y_ends)),
         (x(0), y(0)) if inside else None, tuple(lines),
     )  # fmt: skip

@@ -24,6 +24,7 @@ from jobs.report.shots import Shot, shots
 from jobs.report.tiles import tiles
 from mining.evaluation import paper_tables
 from mining.evaluation.matrix import RescoringMatrix, rescoring_matrix, truth_leaderboard
+from mining.methods.registry import DRAWN
 from schemas.directions import DirectionCard, Response
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ def environment() -> Environment:
 def view(data: ReportData) -> dict[str, Any]:
     """Everything that the template reads."""
     matrix = rescoring_matrix(data.cards)
+    judged = rescoring_matrix([card for card in data.cards if card.method not in DRAWN])
     board = truth_leaderboard(data.cards)
     entries = _entries(data, matrix.names)
     groups: dict[str, list[Entry]] = {}
@@ -103,7 +105,8 @@ def view(data: ReportData) -> dict[str, Any]:
     return {
         "data": data,
         "created": data.created_at.strftime("%d %B %Y, %H:%M UTC").lstrip("0"),
-        "tiles": tiles(data, matrix),
+        "tiles": tiles(data, judged),
+        "judged": judged,
         "groups": [(name, sorted(group, key=_rank)) for name, group in groups.items()],
         "entries": entries,
         "matrix": matrix,

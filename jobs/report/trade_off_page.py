@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-import numpy as np
-
+from jobs.conditioning import TradeOff, measured_leak, origins, shares_of
 from jobs.report.page import environment
 from jobs.report.tiles import Tile
 from jobs.report.trade_off_charts import curve_chart
 from jobs.versions import code_version
 from schemas.directions import DirectionCard
-
-if TYPE_CHECKING:
-    from jobs.conditioning import TradeOff
 
 MOST_PARENTS = 12  # that are listed
 
@@ -40,7 +35,8 @@ def render_trade_off(found: TradeOff, measured: DirectionCard | None = None) -> 
         ("picked", (abs(point.effect), point.leak)),
     ]
     if measured is not None:
-        spots.append(("measured", (abs(measured.effect_relative), _leak(measured, found.held))))
+        effect = abs(measured.effect_relative)
+        spots.append(("measured", (effect, _leak(found, measured)[0])))
     return environment().get_template("trade_off.html.j2").render(
         found=found,
         measured=measured,
@@ -81,31 +77,35 @@ def _measured(card: DirectionCard | None, name: str) -> float:
     return response.relative / card.effect_relative
 
 
-def _leak(card: DirectionCard, held: tuple[str, ...]) -> float:
-    values = np.array([_measured(card, name) for name in held])
-    known = values[np.isfinite(values)]
-    return float(np.sqrt((known**2).mean())) if len(known) else math.nan
+def _leak(found: TradeOff, card: DirectionCard) -> tuple[float, float]:
+    """The leak over the effect as measured, and without what noise explains of it."""
+    leak, effect = measured_leak(card, found.held), abs(card.effect_relative)
+    return (leak.raw / effect, leak.size / effect) if effect else (math.nan, math.nan)
 
 
 def _tiles(found: TradeOff, measured: DirectionCard | None) -> list[Tile]:
     point, wishes = found.picked, found.asked.wishes
-    most = max(abs(each.effect) for each in found.curve)
     tiles = [
-        Tile(f"{abs(point.effect) / most:.0%}", "effect kept", "of the strongest per step"),
+        Tile(
+            f"{abs(point.effect) / found.strongest:.0%}", "effect kept", "of the strongest per step"
+        ),
         Tile(f"{point.leak:.3f}", "expected leak", f"{found.plain_leak:.3f} unconditioned"),
     ]
     if math.isfinite(point.cost):
         cost = point.cost_of(wishes.by)
         tiles.append(Tile(f"{cost:.2f}", "expected identity cost", f"for {spreads_of(wishes.by)}"))
     if measured is not None:
-        leak = _leak(measured, found.held)
-        tiles.append(Tile(f"{leak:.3f}", "measured leak", "on identities of its own"))
+        leak, left = _leak(found, measured)
+        note = f"on identities of its own; {left:.3f} beyond their noise"
+        tiles.append(Tile(f"{leak:.3f}", "measured leak", note))
     return tiles
 
 
 def _parents(found: TradeOff) -> list[tuple[str, str, float]]:
-    """Name, id and share of the directions that weigh most."""
-    shares, cards = found.picked.shares, found.candidates.cards
-    order = np.argsort(-np.abs(shares), kind="stable")[:MOST_PARENTS]
-    names = found.candidates.names
-    return [(names[k], cards[k].direction_id, float(shares[k])) for k in order]
+    """Name, id and share of the catalogue's directions that weigh most."""
+    names: dict[str, str] = {}
+    for card, name in zip(found.candidates.cards, found.candidates.names, strict=True):
+        for key in origins(card):
+            names.setdefault(key, name)
+    weightiest = list(shares_of(found).items())[:MOST_PARENTS]
+    return [(names[key], key, share) for key, share in weightiest]

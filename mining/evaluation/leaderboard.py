@@ -37,8 +37,13 @@ class Score:
 
     @property
     def identity_per_spread(self) -> float:
-        """What a change by one population spread costs in identity, as if both grew alike."""
-        return self.identity / abs(self.effect) if self.effect else NAN
+        """What a change by one population spread costs in identity, as if both grew alike.
+
+        Infinite where the attribute does not move, as the leak is.
+        """
+        if self.effect == 0:
+            return math.inf if math.isfinite(self.identity) else NAN
+        return self.identity / abs(self.effect)
 
     def figure(self, name: str) -> float:
         """One of FIGURES."""

@@ -103,9 +103,9 @@ def shown(value: float, figure: str) -> str:
         return "–"
     if math.isinf(value):
         return "∞"
-    if figure == "cosine":
-        return f"{value:.3f}"
-    return f"{value:.2f}" if abs(value) < 10 else f"{value:.0f}"
+    decimals = 3 if figure == "cosine" else 2 if abs(value) < 10 else 0
+    text = f"{value:.{decimals}f}"
+    return text if float(text) else text.removeprefix("-")  # never "-0.00"
 
 
 def _plain(value: Any) -> Any:

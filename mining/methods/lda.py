@@ -49,7 +49,8 @@ def mine_lda(latents: Array, scores: Array, config: LdaConfig = LdaConfig()) -> 
 
     Returns:
         A direction with `separation` (the means' distance along it, in standard deviations inside
-        a class; in sample), `penalty`, `low_rows` and `high_rows` as evidence.
+        a class, lambda among their squares; in sample), `penalty`, `low_rows` and `high_rows` as
+        evidence.
 
     Raises:
         InputError: shapes disagree, a value is not finite, latents or scores are constant, or a

@@ -38,15 +38,7 @@ class PairedMoments:
                 f"moments: latents {latents.shape} and scores {scores.shape} do not pair up; "
                 "expected (N, D) and (N,) with N >= 1."
             )
-        found = None
-        for start in range(0, len(scores), BLOCK):
-            part = slice(start, start + BLOCK)
-            block = np.empty((len(scores[part]), latents.shape[1] + 1))
-            block[:, :-1], block[:, -1] = latents[part], scores[part]
-            made = Moments.of(block)
-            found = made if found is None else found + made
-        assert found is not None
-        return cls(found)
+        return cls(joint_moments(latents, scores[:, None]))
 
     def __add__(self, other: PairedMoments) -> PairedMoments:
         return PairedMoments(self.joint + other.joint)
@@ -85,6 +77,36 @@ class PairedMoments:
     def score_energy(self) -> float:
         """y'y of centred y."""
         return float(self.joint.scatter[-1, -1])
+
+
+def joint_moments(latents: NDArray, scores: NDArray) -> Moments:
+    """Of latents (N, D) beside K scores (N, K), N >= 1: D + K columns, the latents summed once.
+
+    Raises:
+        InputError: a value is not finite.
+    """
+    width = latents.shape[1]
+    found = None
+    for start in range(0, len(latents), BLOCK):
+        part = slice(start, start + BLOCK)
+        block = np.empty((len(latents[part]), width + scores.shape[1]))
+        block[:, :width], block[:, width:] = latents[part], scores[part]
+        made = Moments.of(block)
+        found = made if found is None else found + made
+    assert found is not None
+    return found
+
+
+def each_paired(joint: Moments, width: int) -> list[PairedMoments]:
+    """Those of the latents, `width` columns of `joint_moments`, with each of its scores alone."""
+    count = len(joint.mean) - width
+    if count == 1:
+        return [PairedMoments(joint)]
+    places = [np.r_[:width, width + k] for k in range(count)]
+    return [
+        PairedMoments(Moments(joint.rows, joint.mean[at], joint.scatter[np.ix_(at, at)]))
+        for at in places
+    ]
 
 
 def paired_moments_of(parts: Iterable[tuple[NDArray, NDArray]]) -> PairedMoments:

@@ -1,26 +1,38 @@
-"""`lode ganspace`: cards of planted axes, names by a run's dataset, refusals before any work."""
+"""`lode ganspace`: cards of planted axes, names by a run's dataset, refusals before any work.
+
+And the moments of W beneath it: the same bytes from one worker, from two, and from a plain loop.
+One file has both, so that Ray starts once.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from jobs.cli import main as lode
 from jobs.cluster import ray_session
 from jobs.ganspace import find_components
 from jobs.ganspace_source import open_source
-from jobs.generate_dataset import generate
+from jobs.latent_moments import Mapper, latent_moments
+from mining.description import describe
 from mining.generators.checkpoints import native, read_checkpoint
-from mining.mapped import Draw
+from mining.generators.registry import make_generator
+from mining.mapped import PART, Draw, mapped, mapped_moments, whole
 from mining.methods.pca import PcaConfig
+from mining.sampling import Measurer, Renderer
+from schemas.errors import InputError, RunError
 from schemas.settings import EngineSettings, RunSettings
 from storage.catalog import Catalog
-from tests.examples.points import DIM, PointsGenerator
+from storage.dataset import Dataset
+from storage.files import Store
+from storage.manifest import claim
+from storage.shards import commit
 from tests.jobs.conftest import TINY
+from tests.jobs.turned import SPREADS
 from tests.mining.generators.checkpoints.made_networks import (
     FILTER,
     config,
@@ -31,23 +43,21 @@ from tests.mining.generators.checkpoints.made_networks import (
 
 pytestmark = pytest.mark.ray
 NOISE = "tests.examples.noise:NoiseGenerator"
-ENGINE = EngineSettings.model_validate({"workers": 2, "object_store_mb": 128})
-TURNED = "tests.jobs.test_cli_ganspace:Turned"
-SPREADS = np.array([1.25, 1.0, 0.75, 0.5, *[0.25] * (DIM - 4)], np.float32)
+DRAW = Draw(5 * PART + 33, seed=2, psi=0.7)
+TURNED = "tests.jobs.turned:Turned"
 
 
-class Turned(PointsGenerator):
-    """W spreads widest along what its landmarks are read from: yaw, pitch, smile, mouth_open."""
+def engine(workers: int, **generator: float) -> EngineSettings:
+    return EngineSettings.model_validate(
+        {"workers": workers, "generator": generator, "object_store_mb": 128}
+    )
 
-    name = "turned"
 
-    def fingerprint(self) -> str:
-        return hashlib.sha256(f"turned {super().fingerprint()}".encode()).hexdigest()
+def mapper(load: str = NOISE, **options) -> Mapper:
+    return Mapper(load, make_generator(load, **options).fingerprint(), options)
 
-    def map(self, z, psi: float = 1.0, condition=None) -> np.ndarray:
-        others = np.linalg.svd(self.truth_rows)[2][4:]
-        axes = np.concatenate([self.truth_rows, others])
-        return np.float32(psi) * (z * SPREADS) @ axes
+
+ENGINE = engine(2)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -60,9 +70,13 @@ def started():
 def run(tmp_path_factory) -> str:
     """A run's folder with a dataset of 240 rows, truncated with psi 0.5."""
     out = str(tmp_path_factory.mktemp("run"))
-    dataset = {**TINY["dataset"], "psi": 0.5}
-    made = {**TINY, "out": out, "generator": {"name": TURNED}, "dataset": dataset}
-    generate(RunSettings.model_validate(made))
+    dataset = {**TINY["dataset"], "psi": 0.5, "shard_size": 120}
+    told = {**TINY, "out": out, "generator": {"name": TURNED}, "dataset": dataset}
+    manifest, store = describe(RunSettings.model_validate(told)), Store(f"{out}/dataset")
+    claim(store, manifest)
+    render, see = Renderer(manifest), Measurer(manifest)
+    for shard in range(manifest.shards):
+        commit(store, manifest, shard, see(render(shard)))
     return out
 
 
@@ -99,22 +113,27 @@ def test_components_of_a_generator_become_cards(told, tmp_path):
             (spreads[: k + 1] ** 2).sum() / (spreads**2).sum(), abs=0.01
         )
     assert said["components_for"]["90%"] == 11  # planted: 10 axes hold 0.889, 11 hold 0.926
-    status, out, _ = told(NOISE, *words)  # again: published once
+    status, out, _ = told(NOISE, *words)
     assert status == 0 and "pc3@0-2" in out and "moves" not in out
+    assert len(Catalog(catalog).cards(all_versions=True)) == 3  # published once
 
 
 def test_a_run_names_its_components_by_what_was_measured(told, run):
     status, out, err = told(run, "--samples", "40000", "--components", "4", "-o", "json")
     assert status == 0, err
     said = json.loads(out)
-    assert (said["psi"], said["named_by_rows"]) == (0.5, 240)
+    rows = int(np.isfinite(Dataset(f"{run}/dataset").arrays(["points_yaw"])["points_yaw"]).sum())
+    assert (said["psi"], said["named_by_rows"]) == (
+        0.5,
+        rows,
+    ) and 200 < rows < 240  # some have none
     assert min(one["stability"] for one in said["components"]) > 0.95
     assert [one["moves"] for one in said["components"]] == ["yaw", "pitch", "smile", "mouth_open"]
     for k, one in enumerate(said["components"]):
         assert one["purity"] > 0.8 and abs(one["response"]) > 0.8
         assert one["sigma"] == pytest.approx(0.5 * SPREADS[k], rel=0.03)
     status, out, _ = told(f"{run}/dataset", "--samples", "2000", "--components", "2")
-    assert status == 0 and "moves        by 240 measured images" in out
+    assert status == 0 and f"moves        by {rows} measured images" in out
     assert "yaw (" in out and "% of its response)" in out
 
 
@@ -128,15 +147,18 @@ def test_layers_beyond_the_cutoff_were_not_truncated(run):
     assert found.names == ()  # the dataset's images moved by all rows
 
 
-def test_a_checkpoint_is_named_by_its_file(told, tmp_path, monkeypatch):
+def test_a_checkpoint_is_named_by_its_file(tmp_path, monkeypatch):
     monkeypatch.setenv("LODE_CACHE", str(tmp_path / "cache"))
     arguments = config(z_dim=16)
     made = persistent(network(**arguments), "Generator", {}, FILTER, init_kwargs=arguments)
     file = tmp_path / "small.safetensors"
     native.save(read_checkpoint(str(nvidia_pickle(tmp_path / "made.pkl", made))), file)
-    status, out, err = told(str(file), "--samples", "300", "--components", "2")
-    assert status == 0, err
-    assert out.startswith("generator    stylegan2") and "pc2" in out
+    source = open_source(str(file), {}, ENGINE)
+    assert (source.name, source.w_dim, source.dataset) == ("stylegan2", 16, None)
+    asked = source.mapper  # what a worker loads
+    there = make_generator(asked.load, **asked.options)
+    assert there.fingerprint() == asked.fingerprint
+    assert mapped(there, Draw(20), 0).shape == (20, 16)
 
 
 @pytest.mark.parametrize(
@@ -164,3 +186,33 @@ def test_mistakes_cost_no_work(told, words, said):
 def test_a_run_brings_its_own_options(told, run):
     status, _, err = told(run, "--set", "seed=1")
     assert status == 2 and "says itself how its generator is loaded" in err
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [mapper(), pytest.param(mapper("head", resolution=64), marks=pytest.mark.slow)],
+    ids=["noise", "head"],
+)
+def test_workers_decide_no_byte(asked):
+    draw = DRAW if asked.load == NOISE else Draw(PART + 20, seed=1)
+    found = [whole(latent_moments(asked, draw, engine(workers))) for workers in (1, 2)]
+    with threadpool_limits(1):
+        found.append(mapped_moments(make_generator(asked.load, **asked.options), draw))
+    assert {one.rows for one in found} == {draw.samples}
+    assert len({one.mean.tobytes() + one.scatter.tobytes() for one in found}) == 1
+
+
+def test_another_generator_in_a_worker_stops_the_run():
+    other = Mapper(NOISE, "0" * 64)
+    with pytest.raises(RunError, match="expected 000000000000"):
+        latent_moments(other, Draw(20), engine(1))
+
+
+def test_a_mapping_of_nan_is_the_users_to_mend():
+    with pytest.raises(InputError, match="NaN or infinity"):
+        latent_moments(mapper("tests.jobs.turned:Broken"), Draw(20), engine(1))
+
+
+def test_what_no_node_has_is_refused():
+    with pytest.raises(InputError, match="GPU 1"):
+        latent_moments(mapper(), Draw(20), engine(1, gpus=1))

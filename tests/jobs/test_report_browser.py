@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from jobs.report.leaderboard_page import render_leaderboard
 from jobs.report.page import render_page
 from tests.jobs.headless import NAMES, PROBE, browser, screenshot, visit
 from tests.jobs.measured_report import make_measured
+from tests.mining.evaluation.test_leaderboard import board
 
 CHROMIUM = browser()
 pytestmark = pytest.mark.skipif(
@@ -42,22 +44,28 @@ def test_the_policy_holds_back_what_a_text_would_load(page, tmp_path):
     assert len(found.console) == 1 and "Content Security Policy" in found.console[0]
 
 
-def test_the_page_asks_nobody_and_complains_of_nothing(page, tmp_path):
-    found = visit(CHROMIUM, page, tmp_path)
-    assert found.requests == () and found.console == ()
-    assert 'aria-pressed="true"' in found.dom  # its script ran: one attribute is chosen
-
-
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1400), ("dark", NARROW)])
-def test_nothing_is_missing_and_nothing_sticks_out(page, tmp_path, scheme, width):
+def test_it_asks_nobody_nothing_is_missing_and_nothing_sticks_out(page, tmp_path, scheme, width):
     found = visit(CHROMIUM, page.replace("</body>", f"{PROBE}</body>"), tmp_path, scheme, width)
     probe = found.probe
-    assert found.console == ()
+    assert found.requests == () and found.console == ()
+    assert 'aria-pressed="true"' in found.dom  # its script ran: one attribute is chosen
     assert probe["dark"] == (scheme == "dark") and probe["width"] == width
     assert probe["pageWidth"] <= width
     assert set(HEADINGS) <= set(probe["headings"])
     assert probe["svgs"] >= 12 and probe["emptySvgs"] == [] and probe["outside"] == []
     assert probe["images"] == page.count("<img ") > 0 and probe["brokenImages"] == 0
+
+
+def test_the_leaderboard_asks_nobody_and_nothing_sticks_out(tmp_path):
+    page = render_leaderboard(board(500, 2000, 10_000), {})
+    policy = "script-src 'unsafe-inline'; style-src"  # the probe is a script, the page has none
+    probed = page.replace("</body>", f"{PROBE}</body>").replace("style-src", policy, 1)
+    found = visit(CHROMIUM, probed, tmp_path)
+    assert found.requests == () and found.console == ()
+    assert found.probe["pageWidth"] <= 1400 and found.probe["outside"] == []
+    assert found.probe["svgs"] >= 5 and found.probe["emptySvgs"] == []
+    assert {"Methods", "By number of samples", "By attribute"} <= set(found.probe["headings"])
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

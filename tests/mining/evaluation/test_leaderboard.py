@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 
@@ -80,6 +81,15 @@ def test_a_leak_of_what_does_not_move_is_infinite_and_of_what_is_alone_unknown()
     assert np.isnan(leak_of(still[:1], "yaw")) and np.isnan(leak_of(still, "age"))
 
 
+def test_an_identity_cost_of_what_does_not_move_is_infinite():
+    (score,) = scores_of(
+        [card("svm", "yaw", [1, 0, 0, 0], {"yaw": (0.0, 4.0)})], 500, TRUTH, {"yaw": "yaw"}, {}
+    )
+    assert score.effect == 0 and np.isinf(score.identity_per_spread)
+    assert np.isnan(dataclasses.replace(score, identity=NAN).identity_per_spread)
+    assert np.isnan(dataclasses.replace(score, effect=NAN).identity_per_spread)
+
+
 def test_texts_hold_every_number_and_mark_the_best():
     made = board(500, 2000)
     rows = list(csv.DictReader(io.StringIO(as_csv(made))))
@@ -91,6 +101,7 @@ def test_texts_hold_every_number_and_mark_the_best():
     assert "| ridge | **0.854**" in text and "cosine at 2,000" in text
     assert marked([0.5, 0.2, NAN], "leak") == ["0.50", "**0.20**", "–"]
     assert marked([0.5, 0.2], "seconds") == ["0.50", "0.20"]
+    assert shown(-0.0002, "cosine") == "0.000" and shown(-0.2, "cosine") == "-0.200"
     assert shown(float("inf"), "leak") == "∞" and shown(123.4, "seconds") == "123"
 
 

@@ -7,7 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mining.methods.paired_moments import PairedMoments, paired_moments_of
+from mining.methods.paired_moments import (
+    PairedMoments,
+    each_paired,
+    joint_moments,
+    paired_moments_of,
+)
 from mining.methods.ridge import RidgeConfig, fit_ridge, mine_ridge, mine_ridge_of, ridge_of
 from schemas.errors import InputError
 
@@ -60,3 +65,14 @@ def test_what_does_not_pair_up_is_said(rng):
         paired_moments_of([(np.empty((0, 2)), np.empty(0))])
     with pytest.raises(InputError, match="NaN or infinity"):
         PairedMoments.of(np.ones((2, 2)), np.array([1.0, np.nan]))
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_several_scores_share_the_sums_of_the_latents(rng, count):
+    x = 3 + rng.normal(size=(20_000, 4)).astype(np.float32)
+    scores = x @ rng.normal(size=(4, count)) + rng.normal(size=(20_000, count))
+    for k, found in enumerate(each_paired(joint_moments(x, scores), 4)):
+        alone = PairedMoments.of(x, scores[:, k])
+        assert found.rows == alone.rows and found.scatter.shape == (4, 4)
+        np.testing.assert_allclose(found.joint.mean, alone.joint.mean, rtol=1e-12)
+        np.testing.assert_allclose(found.joint.scatter, alone.joint.scatter, rtol=1e-9)
