@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobs.cluster import plain_errors
+from jobs.evaluation_kept import KINDS, is_bases, is_rescored
 from jobs.evaluation_keys import EvaluationKeys
 from jobs.placement import hide_gpus
 from jobs.progress import Progress
 from jobs.results_cache import CACHED, ResultsCache
 from mining.evaluation.rescoring import (
     Bases,
-    Measured,
     Pair,
     Rescored,
     RescoringConfig,
@@ -44,7 +44,6 @@ from storage.selecting import row_fields
 DESCRIPTOR = "descriptor"  # the column, and the option that turns it on
 HELD_OUT = 2**32  # a shard number that no dataset reaches, so these latents are in none
 SPARE = 2  # candidates per identity: one without a measurable face is passed over
-KINDS = {kind.__name__: kind for kind in (Bases, Measured, Rescored)}  # what is kept
 Job = tuple[Direction, float]  # and its sigma
 
 
@@ -106,9 +105,9 @@ class Evaluator:
         return self._measured(latents.w_plus[usable], condition)
 
     def rescore(
-        self, index: int, direction: Direction, sigma: float, bases: Bases
-    ) -> tuple[int, Rescored]:
-        """Measure one direction; `index` comes back with the result."""
+        self, name: str, direction: Direction, sigma: float, bases: Bases
+    ) -> tuple[str, Rescored]:
+        """Measure one direction; `name` comes back with the result."""
         done = rescore(
             self._generator,
             self._extractors,
@@ -118,7 +117,7 @@ class Evaluator:
             self._config,
             direction.layers,
         )
-        return index, done
+        return name, done
 
     def _measured(self, w_plus: Floats, condition: Floats | None) -> Bases:
         return measure_bases(self._generator, self._extractors, w_plus, self._config, condition)
@@ -203,31 +202,32 @@ def evaluate(
     sigmas = [spread_along(latents, direction, rows) for direction in directions]
     jobs = [(made, sigma) for made, sigma in zip(directions, sigmas, strict=True)]
     names = [keys.rescored(*job) for job in jobs]
+    distinct = dict(zip(names, jobs, strict=True))  # the random control is one vector for many
     renders = settings.identities * len(settings.steps)
-    with Progress("evaluate", renders * len(directions), "images") as progress:
+    with Progress("evaluate", renders * len(distinct), "images") as progress:
         found = {
-            index: cache.get(name, KINDS, _is_rescored(sigmas[index]))
-            for index, name in enumerate(names)
+            name: cache.get(name, KINDS, is_rescored(sigma))
+            for name, (_, sigma) in distinct.items()
         }
-        results = {index: kept for index, kept in found.items() if kept is not None}
+        results = {name: kept for name, kept in found.items() if kept is not None}
         if results:
             progress.advance(renders * len(results), {CACHED: renders * len(results)})
-        missing = {index: job for index, job in enumerate(jobs) if index not in results}
+        missing = {name: job for name, job in distinct.items() if name not in results}
         made = functools.partial(_actors, manifest, settings, engine, labels, len(missing))
         with plain_errors("evaluating"):
-            for index, rescored in _rescored_on_ray(made, missing, keys.bases, cache):
-                results[index] = rescored
-                cache.put(names[index], rescored)
+            for name, rescored in _rescored_on_ray(made, missing, keys.bases, cache):
+                results[name] = rescored
+                cache.put(name, rescored)
                 progress.advance(renders)
-    if len(results) < len(jobs):
+    if len(results) < len(distinct):
         raise RunError("evaluating: some directions came back without a result; run it again.")
-    return [Evaluated(*job, results[index]) for index, job in enumerate(jobs)]
+    return [Evaluated(*job, results[name]) for name, job in zip(names, jobs, strict=True)]
 
 
 def _rescored_on_ray(
-    make: Callable[[], list[Any]], jobs: Mapping[int, Job], key: str, cache: ResultsCache
-) -> Iterator[tuple[int, Rescored]]:
-    """Each direction's measurements under its number, as the actors finish.
+    make: Callable[[], list[Any]], jobs: Mapping[str, Job], key: str, cache: ResultsCache
+) -> Iterator[tuple[str, Rescored]]:
+    """Each direction's measurements under its name, as the actors finish.
 
     Args:
         make: gives the actors.
@@ -240,18 +240,18 @@ def _rescored_on_ray(
         return
     actors = make()
     try:
-        bases = cache.get(key, KINDS, _is_bases)
+        bases = cache.get(key, KINDS, is_bases)
         if bases is None:
             bases = ray.get(actors[0].bases.remote())
             cache.put(key, bases)
         shared = ray.put(bases)
         pool = ActorPool(actors)
-        for index, (direction, sigma) in jobs.items():
-            job = (index, direction, sigma, shared)
+        for name, (direction, sigma) in jobs.items():
+            job = (name, direction, sigma, shared)
             pool.submit(lambda actor, given: actor.rescore.remote(*given), job)
         while pool.has_next():
-            index, rescored = pool.get_next_unordered()
-            yield index, rescored
+            name, rescored = pool.get_next_unordered()
+            yield name, rescored
     finally:
         for actor in actors:
             ray.kill(actor)
@@ -273,26 +273,6 @@ def _actors(
     )
     count = max(1, min(engine.workers, jobs))
     return [remote.remote(dict(manifest.content), settings, gpus, labels) for _ in range(count)]
-
-
-def _is_rescored(sigma: float) -> Callable[[Any], bool]:
-    """Whether a kept value is measurements along a direction of this spread."""
-
-    def fits(found: Any) -> bool:
-        if not isinstance(found, Rescored) or found.sigma != sigma:
-            return False
-        counts = (len(found.distances), len(found.steps))
-        shapes = [found.distances.shape, found.values.shape[:2]]
-        return shapes == [counts, counts] and found.values.shape[2:] == (len(found.pairs),)
-
-    return fits
-
-
-def _is_bases(found: Any) -> bool:
-    """Whether a kept value is measurements of unedited images."""
-    if not isinstance(found, Bases) or not isinstance(found.measured, Measured):
-        return False
-    return found.measured.values.shape == (len(found.w_plus), len(found.pairs))
 
 
 def spread_along(latents: NDArray[np.float32], direction: Direction, num_ws: int) -> float:

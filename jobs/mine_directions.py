@@ -28,6 +28,7 @@ from jobs.report.data import Stage
 from jobs.results_cache import ResultsCache
 from jobs.stability_stage import measure
 from mining.evaluation.matrix import rescoring_matrix, truth_leaderboard
+from mining.methods.registry import DRAWN
 from schemas.config import load_settings
 from schemas.directions import DirectionCard
 from schemas.errors import InputError
@@ -150,7 +151,20 @@ def _publish(
     done = catalog.publish(cards, name)
     standing = {card.direction_id: card for card in catalog.publication(name)}
     numbered = [replace(card, version=standing[card.direction_id].version) for card in cards]
-    return numbered, done.duplicates or ()
+    return numbered, _unexpected(done.duplicates or (), cards)
+
+
+def _unexpected(
+    duplicates: Sequence[Duplicate], cards: Sequence[DirectionCard]
+) -> tuple[Duplicate, ...]:
+    """Less those among the random control's directions: they are one vector but for its sign."""
+    drawn = {card.direction_id for card in cards if card.method in DRAWN}
+    return tuple(pair for pair in duplicates if not {pair.direction_id, pair.other} <= drawn)
+
+
+def _aimed(cards: Sequence[DirectionCard]) -> list[DirectionCard]:
+    """The directions that were mined: all but those of the random control."""
+    return [card for card in cards if card.method not in DRAWN]
 
 
 def catalog_of(settings: RunSettings) -> str:
@@ -205,7 +219,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _summary(result: RunResult) -> dict[str, object]:
-    matrix = rescoring_matrix(result.cards)
+    matrix = rescoring_matrix(_aimed(result.cards))
     return {
         "catalog": result.catalog_url,
         "dataset": result.dataset.url,
@@ -242,7 +256,7 @@ def _say(result: RunResult) -> None:
         console.print(f"[red]failed[/red]    {escape(f'{failure}: {why}')}", soft_wrap=True)
     for method, why in result.mined.skipped.items():
         console.print(f"[yellow]skipped[/yellow]   {escape(f'{method}: {why}')}", soft_wrap=True)
-    matrix = rescoring_matrix(result.cards)
+    matrix = rescoring_matrix(_aimed(result.cards))
     spent = ", ".join(f"{stage.name} {stage.seconds:.0f} s" for stage in result.stages)
     judged = f", {matrix.diagonality:.0%} of {matrix.judged} move their own attribute most"
     lines = {

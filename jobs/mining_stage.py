@@ -216,14 +216,26 @@ def _fits(name: Name, data: MiningData) -> Callable[[Any], bool]:
     def fits(found: Any) -> bool:
         return isinstance(found, tuple) and all(
             isinstance(made, Direction)
-            and isinstance(made.vector, np.ndarray)
             and made.vector.shape in shapes
+            and bool(np.isfinite(made.vector).all())
             and made.method == name[0]
             and (made.attribute == name[1] or not name[1])
+            and _plain(made)
             for made in found
         )
 
     return fits
+
+
+def _plain(made: Direction) -> bool:
+    """Whether a direction's own fields are of the types that a card takes."""
+    texts = (made.attribute, made.unit, made.space, *made.evidence)
+    numbers = (made.slope, *made.evidence.values())
+    return (
+        all(isinstance(text, str) for text in texts)
+        and all(isinstance(number, float | int) for number in numbers)
+        and all(type(row) is int for row in made.layers)
+    )
 
 
 def _directions(method: str, attribute: str, config: Any, control: Any) -> int:

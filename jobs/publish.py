@@ -87,12 +87,14 @@ def publication_id(settings: RunSettings, dataset: Dataset, cards: Sequence[Dire
     """32 hex digits over the directions and over everything that their measurements hang on.
 
     Publishing the same measurements of the same directions again is recognised; measuring them
-    in another way is a publication of its own, and gives new versions.
+    in another way is a publication of its own, and gives new versions; so is measuring a stability
+    for which a worker was lost before.
     """
     parts = [
         sorted(card.direction_id for card in cards),
         settings.evaluation.model_dump(),
         settings.mining.stability.model_dump(),
+        sorted(card.direction_id for card in cards if math.isfinite(card.stability)),
         sorted(attribute_pairs(settings, dataset.manifest)),
         dataset.manifest.identity["extractors"],
         package_versions(dataset.manifest),

@@ -17,6 +17,7 @@ from jobs.rescoring_images import Measuring
 from jobs.rescoring_plan import EFFECT, Found, Plan, RescoreSettings, Task, make_plan
 from jobs.rescoring_store import claim
 from jobs.rescoring_tasks import Rescorer
+from jobs.versions import code_version, package_versions
 from mining.evaluation.edit_scores import Edited, compare_edits
 from mining.evaluation.edit_scores_text import Rescoring, as_csv, as_json, as_markdown
 from mining.evaluation.rescoring import Bases
@@ -128,6 +129,7 @@ def _identity(plan: Plan, settings: RescoreSettings) -> dict[str, Any]:
         "labels": {name: label.expression.text for name, label in plan.labels.items()},
         "number of edits": settings.edits,
         "seed": settings.seed,
+        "version and packages": {"latentlode": code_version(), **package_versions(manifest)},
     }
 
 

@@ -17,8 +17,10 @@ def choose(
     One that was mined for nothing counts to the attribute that it moves most too.
 
     Raises:
-        InputError: no direction has such an attribute or method, or none has both.
+        InputError: there is no direction, none has such an attribute or method, or none both.
     """
+    if not cards:
+        raise InputError("rescore: the catalogue holds no direction; mine some first.")
     told = [{card.attribute, card.effect_on} - {None} for card in cards]
     for what, names, known in (
         ("attribute", attributes, {name for some in told for name in some if name}),

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobs.rescoring_plan import Found, Task
-from jobs.rescoring_tasks import Kept, Part
+from jobs.rescoring_tasks import SPARE, Kept, Part
 from schemas.errors import ConflictError, CorruptDataError
-from storage.artefacts import arrays, pack, problem
+from storage.artefacts import MOST_BYTES, arrays, pack, problem
 from storage.files import Store
 
 Array = NDArray[np.float64]
@@ -55,10 +55,8 @@ def read_bases(store: Store, part: Part) -> Kept | None:
     found = _read(store, _base_name(part))
     if found is None or set(found) != {"picked", "values", "descriptors"}:
         return None
-    picked, values, descriptors = found["picked"], found["values"], found["descriptors"]
-    if picked.ndim != 1 or not len(picked) == len(values) == len(descriptors) <= part.images:
-        return None
-    return Kept(picked, values, descriptors)
+    kept = Kept(**found)
+    return kept if _is_whole(kept, part) else None
 
 
 def keep_edits(store: Store, task: Task, found: Found) -> None:
@@ -83,15 +81,35 @@ def read_edits(store: Store, task: Task, shape: tuple[int, int]) -> Found | None
         return None
     if found["planned"].shape != (1,) or found["step"].shape != (1,):
         return None
-    same = float(found["planned"][0]) == task.edit.step
-    if not same or found["values"].shape != shape or found["cosines"].shape != shape[:1]:
+    same = float(found["planned"][0]) == task.edit.step and np.isfinite(found["step"][0])
+    shapes = (found["values"].shape, found["cosines"].shape)
+    if not same or shapes != (shape, shape[:1]) or not _are_floats(*found.values()):
         return None
     return Found(found["values"], found["cosines"], float(found["step"][0]))
 
 
+def _is_whole(kept: Kept, part: Part) -> bool:
+    """Whether these are some of a part's candidates, in their order, and numbers of each."""
+    count = len(kept.values)
+    return (
+        kept.values.ndim == kept.descriptors.ndim == 2
+        and kept.picked.shape == (count,) == kept.descriptors.shape[:1]
+        and 0 < count <= part.images
+        and kept.picked.dtype == np.int64
+        and bool((np.diff(kept.picked, prepend=-1) > 0).all())
+        and bool(kept.picked[-1] < SPARE * part.images)
+        and _are_floats(kept.values, kept.descriptors)
+    )
+
+
+def _are_floats(*arrays: NDArray[Any]) -> bool:
+    return all(array.dtype == np.float64 for array in arrays)
+
+
 def _read(store: Store, name: str) -> dict[str, Any] | None:
-    """The arrays of a file; None where there is none, or it is damaged."""
-    if not store.exists(name):
+    """The arrays of a file; None where there is none, it is damaged, or larger than any is."""
+    folder, _, file = name.rpartition("/")
+    if not 0 < store.sizes(folder).get(file, 0) <= MOST_BYTES:
         return None
     data = store.read(name)
     try:

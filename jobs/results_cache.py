@@ -7,8 +7,10 @@ until all together exceed `MOST_BYTES`; then those go that were written longest 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from importlib import metadata
 from typing import Any
@@ -28,7 +30,14 @@ SUFFIX = ".safetensors"
 CACHED = "kept from before"  # what progress calls results that are not computed again
 MOST_BYTES = 2 * 10**9  # of all entries
 MOST_ENTRY = 256 * 10**6  # of one; a larger one is not kept, and not read
-SOLVERS = ("scikit-learn",)  # what methods compute with beside what cards record
+NAME = re.compile(f"[0-9a-f]{{64}}{re.escape(SUFFIX)}")  # of an entry; other files are let be
+WRONG = (
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
+)  # what checks of a stranger's file meet
+COMPUTING = ("face_recognition_models", "pillow")  # beside what cards record
 
 
 class ResultsCache:
@@ -58,9 +67,9 @@ class ResultsCache:
             return None
         try:
             value = decode(self._store.read(name), key, kinds)
-        except (StorageError, InputError):
-            return None
-        if fits is not None and not fits(value):
+            if fits is not None and not fits(value):
+                return None
+        except (StorageError, InputError, *WRONG):
             return None
         self.found += 1
         self._used.add(name)
@@ -82,7 +91,14 @@ class ResultsCache:
         self._used.add(name)
 
     def prune(self) -> None:
-        """Delete the oldest entries that this run did not use, until the rest is small enough."""
+        """Delete the oldest entries that this run did not use, until the rest is small enough.
+
+        What cannot be deleted stays: a run does not end for what it has done without.
+        """
+        with contextlib.suppress(StorageError):
+            self._prune()
+
+    def _prune(self) -> None:
         if self._store is None:
             return
         sizes = self._listed()
@@ -100,7 +116,7 @@ class ResultsCache:
         if self._store is None:
             return {}
         sizes = self._store.sizes("")
-        return {name: size for name, size in sizes.items() if name.endswith(SUFFIX)}
+        return {name: size for name, size in sizes.items() if NAME.fullmatch(name)}
 
     def _age(self, name: str) -> str:
         """When an entry was written, as text that sorts; "" where the store does not say."""
@@ -134,7 +150,7 @@ def computed_by(manifest: Manifest, modules: Iterable[str]) -> Mapping[str, Any]
         modules: those that compute it; what they import is followed.
     """
     found = {}
-    for name in SOLVERS:
+    for name in COMPUTING:
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

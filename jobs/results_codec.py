@@ -53,7 +53,7 @@ def decode(data: bytes, key: str, kinds: Kinds) -> Any:
             raise CorruptDataError(f"result: the file is not that of {key}.")
         if about["sha256"] != _sum(about["tree"], arrays):
             raise CorruptDataError("result: the content is not what was written.")
-        return _value(json.loads(about["tree"]), arrays, kinds)
+        return _Reader(arrays, kinds).value(json.loads(about["tree"]))
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         said = " ".join(str(error).split())[:80]
         raise CorruptDataError(f"result: {type(error).__name__}: {said}.") from error
@@ -94,17 +94,28 @@ def _node(value: Any, arrays: Arrays, texts: list[bytes]) -> Any:
     return {"is": value.item() if isinstance(value, np.generic) else value}
 
 
-def _value(node: Any, arrays: Arrays, kinds: Kinds) -> Any:
-    if "array" in node:
-        return arrays[node["array"]]
-    if "bytes" in node:
-        start, stop = node["bytes"]
-        return arrays[BYTES][start:stop].tobytes()
-    if "kind" in node:
-        fields = {name: _value(item, arrays, kinds) for name, item in node["fields"].items()}
-        return kinds[node["kind"]](**fields)
-    if "map" in node:
-        return {key: _value(item, arrays, kinds) for key, item in node["map"]}
-    if "row" in node:
-        return tuple(_value(item, arrays, kinds) for item in node["row"])
-    return node["is"]
+class _Reader:
+    """Makes the values of a tree. Every byte string is read once, so that none is made twice."""
+
+    def __init__(self, arrays: Arrays, kinds: Kinds):
+        self._arrays, self._kinds, self._read = arrays, kinds, 0
+
+    def value(self, node: Any) -> Any:
+        if "array" in node:
+            return self._arrays[node["array"]]
+        if "bytes" in node:
+            return self._text(*node["bytes"])
+        if "kind" in node:
+            fields = {name: self.value(item) for name, item in node["fields"].items()}
+            return self._kinds[node["kind"]](**fields)
+        if "map" in node:
+            return {key: self.value(item) for key, item in node["map"]}
+        if "row" in node:
+            return tuple(self.value(item) for item in node["row"])
+        return node["is"]
+
+    def _text(self, start: int, stop: int) -> bytes:
+        if start != self._read or stop < start:
+            raise ValueError(f"bytes {start} to {stop} after {self._read}")
+        self._read = stop
+        return self._arrays[BYTES][start:stop].tobytes()

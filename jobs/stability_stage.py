@@ -41,14 +41,16 @@ def measure(
     """The stability of every supervised direction, on the running Ray.
 
     Of those behind the control model only where the settings ask for it: with the same model
-    they would look steadier than they are, and to fit it again takes long.
+    they would look steadier than they are, and to fit it again takes long. What is drawn (`DRAWN`)
+    is left out: it would come out as steady as nothing that was learnt.
 
     Args:
         configs: method -> its settings.
         cache: what earlier runs measured.
 
     Returns:
-        (method, attribute) -> stability; nothing of those whose rows are too few.
+        (method, attribute) -> stability, without a number but with its reason where the rows are
+        too few, or the method broke.
     """
     import ray
 
@@ -69,9 +71,12 @@ def measure(
             progress.advance(len(found), {CACHED: len(found)})
         missing = [made for name, made in steady.items() if name not in found]
         for name, told in _on_ray(missing, configs, plan, data, stored, mining):
-            if not isinstance(told, FAILED):  # else the card says that nothing was measured
-                found[name] = told
-                cache.put(wanted[name], told)
+            if isinstance(told, FAILED):  # the card says that nothing was measured, this why
+                found[name] = Stability((), reason=str(told))
+                progress.advance(1, {"failed": 1})
+                continue
+            found[name] = told
+            cache.put(wanted[name], told)
             progress.advance(1)
     return {name: found[name] for name in wanted if name in found}
 
@@ -101,7 +106,11 @@ def _behind(mining: MiningSettings) -> Any:
 
 
 def _is_stability(found: Any) -> bool:
-    return isinstance(found, Stability)
+    """Whether a kept value is cosines and what they are of."""
+    if not isinstance(found, Stability):
+        return False
+    cosines = (*found.halves, *found.seeds, *(cosine for _, cosine in found.sizes))
+    return isinstance(found.reason, str) and all(isinstance(value, float) for value in cosines)
 
 
 def _on_ray(

@@ -142,10 +142,10 @@ class MiningSettings(Part):
     label_file: str | None = None
     """a YAML file or URL of such labels"""
     methods: dict[str, Options] = Field(
-        {"ridge": {}, "svm": {}, "nrsfm": {}, "robust_pca": {}}, min_length=1
+        {"ridge": {}, "svm": {}, "nrsfm": {}, "robust_pca": {}, "random": {}}, min_length=1
     )
-    """names of mining/methods/registry.py with their options; on the command line
-    --mining.methods.NAME null takes one away"""
+    """names of mining/methods/registry.py with their options, `random` as the control of them all;
+    on the command line --mining.methods.NAME null takes one away"""
     landmarks: str = "dlib_landmarks"
     """the landmark column that NRSfM factorises"""
     nrsfm: Options = {}

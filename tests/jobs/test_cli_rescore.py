@@ -31,6 +31,7 @@ def test_a_quick_look_prints_json_and_progress_where_there_is_no_terminal(
 ):
     words = ["rescore", run, "--out", str(tmp_path / "out"), "--edits", "8", "--bootstrap", "20"]
     words += ["--attribute", "yaw", "--method", "ridge", "--method", "svm", "--by-effect", "0.5"]
+    words += ["--workers", "1"]
     done = subprocess.run(
         [sys.executable, "-m", "jobs.cli", *words],
         env=environment,

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from jobs.cli import guarded
 from jobs.editing_run import CONTROL
 from jobs.generate_dataset import open_complete
-from jobs.mine_directions import _write_control
+from jobs.mine_directions import _write_control, main
 from jobs.mining_stage import Mined
 from mining.methods.control_file import load_control
 from schemas.config import load_settings
@@ -174,9 +175,9 @@ def test_a_corrupt_shard_ends_the_run_with_its_name(tiny, tmp_path, environment)
         (["--catalog", str(ROOT / "schemas")], "but no catalogue"),
     ],
 )
-def test_a_mistake_is_told_before_anything_is_made(tiny, tmp_path, environment, words, said):
-    done = mine(tiny, environment, *words)
-    assert done.returncode == 2
-    assert said in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
+def test_a_mistake_is_told_before_anything_is_made(tiny, tmp_path, capsys, words, said):
+    assert guarded(main, ["--config", tiny, *words]) == 2
+    told = capsys.readouterr().err
+    assert said in told
+    assert len(told.strip().splitlines()) == 1
     assert not (tmp_path / "out").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +21,9 @@ from storage.catalog import Catalog
 
 pytestmark = pytest.mark.ray
 POINTS = "tests.examples.points"
-METHODS = {"ridge": {}, "svm": {"share": 0.3}}
+MINED = {"ridge": {}, "svm": {"share": 0.3}}
+METHODS = {**MINED, "random": {}}
+STABILITY = {"halves": 2, "sizes": [0.25, 0.5], "seeds": 1}
 SETTINGS = {
     "generator": {"name": f"{POINTS}:PointsGenerator"},
     "extractors": {f"{POINTS}:PointsExtractor": {"blind_every": 23}},
@@ -32,6 +35,7 @@ SETTINGS = {
         "landmarks": "points_landmarks",
         "nrsfm": {"components": 4},
         "regressor": {"epochs": 4, "hidden": [32]},
+        "stability": STABILITY,
     },
     "evaluation": {"identities": 3, "steps": [-1.0, 1.0], "bootstrap": 20, "strips": 1},
 }
@@ -54,9 +58,16 @@ def first(tmp_path_factory) -> tuple[Path, RunResult, dict[str, bytes]]:
     """The folder, the result and the files of a run with nothing kept from before."""
     out = tmp_path_factory.mktemp("rerun") / "out"
     done = run(settings(out))
-    # 2 methods x 2 attributes: directions, their stability, their measurements; the bases
-    assert done.kept == {"from_before": 0, "made": 3 * 4 + 1}
+    # 2 methods x 2 attributes: directions, their stability, their measurements; the bases; and
+    # the control's two directions, which are one vector but for the sign and are measured once a
+    # sign
+    assert done.kept == {"from_before": 0, "made": 3 * 4 + 1 + 2 + len(drawn(done))}
     return out, done, files(out)
+
+
+def drawn(done: RunResult) -> set[bytes]:
+    """The different vectors of the random control."""
+    return {card.vector.tobytes() for card in done.cards if card.method == "random"}
 
 
 def files(out: Path) -> dict[str, bytes]:
@@ -66,13 +77,14 @@ def files(out: Path) -> dict[str, bytes]:
 def test_a_rerun_computes_nothing_and_gives_the_same_bytes(first):
     out, done, before = first
     again = run(settings(out))
-    assert again.kept == {"from_before": 12, "made": 0}
+    assert again.kept == {"from_before": done.kept["made"] - 1, "made": 0}  # no need of the bases
     assert files(out) == before
     assert [vars(card) for card in map(plain, again.cards)] == [
         vars(card) for card in map(plain, done.cards)
     ]
     cards = Catalog(done.catalog_url).cards(all_versions=True)
-    assert len(cards) == 4 and {card.version for card in cards} == {1}
+    assert len(cards) == 6 and {card.version for card in cards} == {1}
+    assert done.duplicates == again.duplicates == ()  # the control's repeat each other by design
 
 
 def plain(card):
@@ -80,46 +92,56 @@ def plain(card):
     return replace(card, vector=card.vector.tobytes())
 
 
+def slow(*values):
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 @pytest.mark.parametrize(
     ("changed", "made"),
     [
         # one method's two directions, their stability and their measurements
-        ({"mining": {"methods": {"ridge": {}, "svm": {"share": 0.25}}}}, 6),
-        # two methods' directions of one attribute
-        ({"mining": {"attributes": ["yaw", "smile", "pitch"]}}, 6),
+        ({"mining": {"methods": {**METHODS, "svm": {"share": 0.25}}}}, 6),
         # one task that finds two directions, which are measured
-        ({"mining": {"methods": {**METHODS, "pca": {"components": 2}}}}, 3),
+        slow({"mining": {"methods": {**METHODS, "pca": {"components": 2}}}}, 3),
         # other plans: the four directions' stability alone
-        ({"mining": {"stability": {"halves": 1, "sizes": []}}}, 4),
-        ({"mining": {"stability": {"enabled": False}}}, 0),
+        slow({"mining": {"stability": {"halves": 1, "sizes": []}}}, 4),
+        slow({"mining": {"stability": {"enabled": False}}}, 0),
         # intervals are drawn from what was measured
-        ({"evaluation": {"bootstrap": 30}}, 0),
-        # what is measured otherwise: four directions and the bases
-        ({"evaluation": {"steps": [-0.5, 0.5]}}, 5),
+        slow({"evaluation": {"bootstrap": 30}}, 0),
+        # what is measured otherwise: four directions and the bases, less the control's
+        slow({"mining": {"methods": MINED}, "evaluation": {"steps": [-0.5, 0.5]}}, 5),
     ],
-    ids=["option", "attribute", "method", "plan", "unstable", "bootstrap", "steps"],
+    ids=["option", "method", "plan", "unstable", "bootstrap", "steps"],
 )
-def test_what_changed_is_computed_and_nothing_else(first, tmp_path, changed, made):
+def test_what_changed_is_computed_and_nothing_else(first, changed, made):
     out, _, _ = first
-    done = run(settings(out, **changed))
-    assert done.kept["made"] == made
-    assert run(settings(out, **changed)).kept["made"] == 0
+    assert run(settings(out, **changed)).kept["made"] == made
 
 
-def test_damaged_and_foreign_entries_are_made_again(first):
-    out, _, before = first
-    run(settings(out))
+@pytest.mark.slow
+def test_another_attribute_is_mined_alone(first):
+    out, done, _ = first
+    more = run(settings(out, mining={"attributes": ["yaw", "smile", "pitch"]}))
+    # two methods' directions, their stability and measurements; the control's, which may be of a
+    # sign that was not measured yet
+    assert more.kept["made"] == 6 + 1 + len(drawn(more)) - len(drawn(done))
+
+
+def test_damaged_and_foreign_entries_are_made_again_by_one_worker_too(first):
+    out, done, before = first
     entries = sorted((out / FOLDER).iterdir())
+    written = [path.read_bytes() for path in entries]
     for number, path in enumerate(entries):
-        data = bytearray(path.read_bytes())
+        data = bytearray(written[number])
         data[len(data) // 2] ^= 1
-        path.write_bytes(bytes(data) if number % 2 else entries[0].read_bytes())
-    assert run(settings(out)).kept == {"from_before": 0, "made": 13}
+        path.write_bytes(bytes(data) if number % 2 else written[number - 1])
+    again = run(settings(out, engine={"workers": 1}))
+    assert again.kept == done.kept
     assert files(out) == before
-    assert run(settings(out)).kept["made"] == 0
 
 
-def test_workers_and_the_cache_change_no_byte(first, tmp_path):
+@pytest.mark.slow
+def test_the_cache_changes_no_byte(first, tmp_path):
     _, done, before = first
     engine = {"workers": 1, "results_cache": False}
     one = run(settings(tmp_path / "one", engine=engine, dataset_url=done.dataset.url))
@@ -131,17 +153,29 @@ def test_workers_and_the_cache_change_no_byte(first, tmp_path):
 def test_cards_and_the_report_tell_the_stability(first):
     out, done, _ = first
     data = ReportData.load(f"{out}/results")
+    control = [card for card in done.cards if card.method == "random"]
+    assert len(control) == 2 and not {card.direction_id for card in control} & set(data.stability)
+    assert all(math.isnan(card.stability) and card.responses for card in control)
     for card in done.cards:
+        if card.method == "random":
+            continue
         found = data.stability[card.direction_id]
-        assert isinstance(found, Stability) and len(found.halves) == 3
+        assert isinstance(found, Stability) and len(found.halves) == 2
         assert (card.stability, card.stability_low) == (found.mean, found.low)
         assert -1 <= card.stability_low <= card.stability <= card.stability_high <= 1
-        assert [rows for rows, _ in found.sizes] == [12, 29, 58][-len(found.sizes) :]
-        assert len(found.seeds) == (2 if card.method == "svm" else 0)
+        assert [rows for rows, _ in found.sizes] == [29, 58][-len(found.sizes) :]
+        assert len(found.seeds) == (1 if card.method == "svm" else 0)
     ridge = next(card for card in done.cards if (card.method, card.attribute) == ("ridge", "yaw"))
     assert ridge.stability > 0.9  # the score is all but linear in w
 
 
+def test_a_run_of_nothing_that_can_be_run_is_refused(tmp_path):
+    with pytest.raises(InputError, match="'points' has no style weights"):
+        run(settings(tmp_path / "alone", mining={"methods": {"sefa": {}}}))
+    assert not (tmp_path / "alone").exists()
+
+
+@pytest.mark.slow
 def test_a_method_that_cannot_be_run_is_skipped_with_its_reason(first, tmp_path):
     _, before, _ = first
     methods = {"pca": {"components": 1}, "sefa": {}}
@@ -151,9 +185,6 @@ def test_a_method_that_cannot_be_run_is_skipped_with_its_reason(first, tmp_path)
     assert list(done.mined.skipped) == ["sefa"]
     assert "'points' has no style weights" in _summary(done)["skipped"]["sefa"]
     assert list(ReportData.load(f"{tmp_path}/out/results").skipped) == ["sefa"]
-    with pytest.raises(InputError, match="'points' has no style weights"):
-        run(settings(tmp_path / "alone", mining={"methods": {"sefa": {}}}))
-    assert not (tmp_path / "alone").exists()
 
 
 def test_a_task_that_refuses_or_breaks_fails_alone_and_a_lost_file_ends_them_all():

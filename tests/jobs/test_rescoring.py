@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,12 @@ import pytest
 from jobs.cluster import ray_session
 from jobs.rescoring import open_catalog, rescore_directions
 from jobs.rescoring_plan import RescoreSettings
+from jobs.rescoring_store import keep_bases, read_bases
+from jobs.rescoring_tasks import Kept, Part
 from mining.evaluation.edit_scores_text import Rescoring
 from schemas.errors import ConflictError, InputError
 from schemas.settings import EngineSettings
+from storage.artefacts import pack
 from storage.files import Store
 from tests.jobs.planted_directions import planted_run
 
@@ -95,43 +99,78 @@ def test_a_call_that_goes_on_gives_what_an_undisturbed_one_gives(run, undisturbe
     _, whole = undisturbed
     out = tmp_path / "out"
     rescored(run, out, slice(2), workers=1)  # stopped after two directions
-    before = {p.name: p.stat().st_mtime_ns for p in (out / "edits").iterdir()}
-    assert len(before) == 2 + 2 * 2  # two parts of unedited images; two directions, two kinds
+    edits = sorted((out / "edits").iterdir())
+    assert len(edits) == 2 + 2 * 2  # two parts of unedited images; two directions, two kinds
+    (out / "edits" / "unedited-00001.safetensors").unlink()
     rescored(run, out)
-    kept = {p.name: p.stat().st_mtime_ns for p in (out / "edits").iterdir()}
-    assert {name: kept[name] for name in before} == before  # nothing was made again
     assert contents(out) == contents(whole)
 
 
-def test_what_is_damaged_or_lost_is_made_again(run, undisturbed, tmp_path):
+def test_what_is_damaged_or_lost_is_made_again_and_nothing_else(run, undisturbed, tmp_path):
     _, whole = undisturbed
     out = tmp_path / "out"
     shutil.copytree(whole, out)
-    edits = sorted((out / "edits").glob("*-step-1.safetensors"))
-    edits[0].unlink()
-    edits[1].write_bytes(edits[1].read_bytes()[:-40])
-    edits[2].write_bytes(b"not safetensors")
-    (out / "edits" / "unedited-00001.safetensors").unlink()
+    edits = sorted((out / "edits").iterdir())
+    lost = [path for path in edits if path.name.endswith("-step-1.safetensors")][:3]
+    lost[0].unlink()
+    lost[1].write_bytes(lost[1].read_bytes()[:-40])
+    lost[2].write_bytes(b"not safetensors")
     (out / "rescore.md").unlink()
-    rescored(run, out)
+    before = {path: path.stat().st_mtime_ns for path in edits if path not in lost}
+    rescored(run, out, workers=1)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
     assert contents(out) == contents(whole)
 
 
-def test_another_kind_of_edit_goes_on_and_another_number_of_edits_does_not(run, tmp_path):
+def test_another_kind_of_edit_goes_on_and_another_number_of_edits_does_not(
+    run, undisturbed, tmp_path
+):
+    _, whole = undisturbed
     out = tmp_path / "out"
-    few = RescoreSettings(edits=10, bootstrap=50, by_effect=None)
-    assert set(rescored(run, out, slice(1), few, workers=1).kinds) == {"step"}
-    twice = RescoreSettings(edits=10, bootstrap=50, step=2.0, by_effect=0.5)
-    rescored(run, out, slice(1), twice, workers=1)
+    shutil.copytree(whole, out)
+    twice = replace(SETTINGS, step=2.0, by_effect=None)
+    found = rescored(run, out, slice(1), twice, workers=1)
+    assert set(found.kinds) == {"step"} and found.kinds["step"].rows[0].step == 2.0
     names = {path.name.partition("-")[2] for path in (out / "edits").glob("*-*-*")}
-    assert {"step-1.safetensors", "step-2.safetensors", "effect-0.5.safetensors"} <= names
+    assert names == {"step-1.safetensors", "step-2.safetensors", "effect-1.safetensors"}
     with pytest.raises(ConflictError, match="holds edits of another number of edits; expected"):
-        rescored(run, out, slice(1), RescoreSettings(edits=11))
+        rescored(run, out, slice(1), replace(SETTINGS, edits=61))
     with pytest.raises(ConflictError, match="holds edits of another seed"):
-        rescored(run, out, slice(1), RescoreSettings(edits=10, seed=2))
+        rescored(run, out, slice(1), replace(SETTINGS, seed=2))
+    told = json.loads((out / "rescoring.json").read_text())
+    told["version and packages"]["numpy"] = "0"
+    (out / "rescoring.json").write_text(json.dumps(told))
+    with pytest.raises(ConflictError, match="holds edits of another version and packages"):
+        rescored(run, out, slice(1))
     (out / "rescoring.json").write_text("[]")
     with pytest.raises(ConflictError, match="another generator and extractors and"):
-        rescored(run, out, slice(1), few)
+        rescored(run, out, slice(1))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"picked": np.array([0, 20])},
+        {"picked": np.array([1, 0])},
+        {"picked": np.array([-1, 0])},
+        {"picked": np.array([0.0, 1.0])},
+        {"picked": np.array([0])},
+        {"values": np.zeros(2)},
+        {"values": np.zeros((3, 4))},
+        {"values": np.zeros((2, 4), np.int64)},
+        {"descriptors": np.zeros((2, 3, 1))},
+        {"more": np.zeros(1)},
+    ],
+    ids=str,
+)
+def test_a_strangers_unedited_images_are_none(changed, tmp_path):
+    store, part = Store(str(tmp_path)), Part(0, 10)
+    kept = Kept(np.array([0, 19]), np.zeros((2, 4)), np.zeros((2, 0)))
+    keep_bases(store, part, kept)
+    (name,) = (tmp_path / "edits").iterdir()
+    assert read_bases(store, part).picked.tolist() == [0, 19]
+    name.write_bytes(pack({**vars(kept), **changed}))
+    assert read_bases(store, part) is None
 
 
 def test_runs_and_catalogues_are_told_apart(run, tmp_path):

@@ -1,31 +1,27 @@
-"""Kept results: what comes back, what is passed over, and what changes a name."""
+"""Kept results: what comes back, and what is passed over."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import os
-import sys
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from jobs.mining_data import MiningData
-from jobs.mining_keys import MiningKeys
-from jobs.results_cache import FOLDER, ResultsCache, digest, key_of
-from jobs.results_code import _file, _imported, code_digest
+from jobs import results_cache
+from jobs.evaluation_kept import is_rescored
+from jobs.mining_stage import _fits as mining_fits
+from jobs.results_cache import FOLDER, ResultsCache
 from jobs.results_codec import KEY as CODEC_KEY
 from jobs.results_codec import VERSION, _sum, decode, encode
 from mining.evaluation.rescoring import Measured, Rescored
-from mining.evaluation.stability import Stability, StabilityConfig
+from mining.evaluation.stability import Stability
 from mining.methods.base import Direction
-from mining.methods.ridge import RidgeConfig
-from mining.methods.svm import SvmConfig
 from schemas.errors import CorruptDataError
-from schemas.samples import Field
-from storage.manifest import Manifest
+from tests.jobs.test_results_keys import mining_data
 
 KINDS = {kind.__name__: kind for kind in (Direction, Measured, Rescored, Stability)}
 KEY, OTHER = "a" * 64, "b" * 64
@@ -98,6 +94,8 @@ def test_a_result_of_another_key_or_of_other_kinds_is_none():
         '{"array": "nowhere"}',
         '{"bytes": "all"}',
         '{"map": {"a": 1}}',
+        '{"row": [{"bytes": [0, 3]}, {"bytes": [0, 3]}]}',  # a few bytes made many
+        '{"bytes": [2, 1]}',
         "7",
         "",
     ],
@@ -119,6 +117,102 @@ def test_what_does_not_fit_is_passed_over_and_not_counted(tmp_path):
     assert ResultsCache(str(tmp_path)).get(KEY, KINDS) is None
 
 
+def test_what_checks_of_a_result_stumble_over_is_no_result(tmp_path):
+    wrong = dataclasses.replace(direction(), vector="no array")
+    ResultsCache(str(tmp_path)).put(KEY, wrong)
+    cache = ResultsCache(str(tmp_path))
+    assert cache.get(KEY, KINDS).vector == "no array"
+    assert cache.get(KEY, KINDS, lambda found: found.vector.shape == (2, 3)) is None
+    assert cache.found == 1
+
+
+def test_an_entry_larger_than_any_result_is_neither_read_nor_kept(tmp_path, monkeypatch):
+    ResultsCache(str(tmp_path)).put(KEY, direction())
+    size = (tmp_path / FOLDER / f"{KEY}.safetensors").stat().st_size
+    monkeypatch.setattr(results_cache, "MOST_ENTRY", size)
+    assert ResultsCache(str(tmp_path)).get(KEY, KINDS) is not None
+    monkeypatch.setattr(results_cache, "MOST_ENTRY", size - 1)
+    cache = ResultsCache(str(tmp_path))
+    cache.put(OTHER, direction())
+    assert cache.get(KEY, KINDS) is None
+    assert not (tmp_path / FOLDER / f"{OTHER}.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"vector": np.zeros((2, 2))},
+        {"vector": np.full((2, 3), NAN)},
+        {"vector": [1.0]},
+        {"method": "svm"},
+        {"attribute": "yaw"},
+        {"unit": 3},
+        {"slope": "steep"},
+        {"layers": ("1",)},
+        {"layers": 1},
+        {"evidence": {"accuracy": "high"}},
+        {"evidence": (1, 2)},
+    ],
+    ids=str,
+)
+def test_a_strangers_direction_is_none_of_this_method_attribute_and_space(changed, tmp_path):
+    fits = mining_fits(("ridge", "smile"), mining_data(shape=(2, 3)))
+    ResultsCache(str(tmp_path)).put(KEY, [direction()])
+    ResultsCache(str(tmp_path)).put(OTHER, [dataclasses.replace(direction(), **changed)])
+    cache = ResultsCache(str(tmp_path))
+    assert cache.get(KEY, KINDS, fits)[0].method == "ridge"
+    assert cache.get(OTHER, KINDS, fits) is None
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"sigma": 0.4},
+        {"cosines": np.zeros((2, 2))},
+        {"distances": np.zeros(6)},
+        {"values": np.zeros((2, 3, 3))},
+        {"units": ("1",)},
+        {"steps": np.array([1, 0, 1])},
+        {"thumbnails": ((b"one",),)},
+        {"values": 3.0},
+    ],
+    ids=str,
+)
+def test_a_strangers_measurements_are_none_along_this_direction(changed, rng, tmp_path):
+    whole = dataclasses.replace(rescored(rng), cosines=np.ones((2, 3)))
+    ResultsCache(str(tmp_path)).put(KEY, whole)
+    ResultsCache(str(tmp_path)).put(OTHER, dataclasses.replace(whole, **changed))
+    cache = ResultsCache(str(tmp_path))
+    assert cache.get(KEY, KINDS, is_rescored(0.3)) is not None
+    assert cache.get(OTHER, KINDS, is_rescored(0.3)) is None
+
+
+def test_runs_that_share_a_folder_find_whole_results_or_none(tmp_path):
+    keys = [digit * 64 for digit in "0123"]
+    values = {key: np.full(5000, float(number)) for number, key in enumerate(keys)}
+    ResultsCache(str(tmp_path)).put(KEY, values[keys[0]])  # so that there is something to list
+
+    def one_run(seed: int) -> int:
+        found = 0
+        for turn in range(12):
+            cache = ResultsCache(str(tmp_path), most=100_000)  # room for two of five
+            key = keys[(seed + turn) % 4]
+            value = cache.get(key, KINDS)
+            if value is None:
+                cache.put(key, values[key])
+            else:
+                found += 1
+                np.testing.assert_array_equal(value, values[key])
+            cache.prune()
+        return found
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(one_run, range(4)))
+    cache = ResultsCache(str(tmp_path))
+    left = {path.name.removesuffix(".safetensors") for path in (tmp_path / FOLDER).iterdir()}
+    assert left and all(np.isfinite(cache.get(key, KINDS)).all() for key in left)
+
+
 def test_without_a_folder_nothing_is_kept_and_all_is_counted():
     cache = ResultsCache()
     cache.put(KEY, direction())
@@ -133,11 +227,13 @@ def test_the_oldest_that_this_run_did_not_use_go_first(tmp_path):
         path = tmp_path / FOLDER / f"{key * 64}.safetensors"
         os.utime(path, (1e9 - age * 1e6, 1e9 - age * 1e6))  # c is the newest, f the oldest
         sizes.append(path.stat().st_size)
+    own = tmp_path / FOLDER / "mine.safetensors"
+    own.write_bytes(bytes(4 * max(sizes)))  # not of ours, so neither counted nor deleted
     cache = ResultsCache(str(tmp_path), most=2 * max(sizes))
     assert cache.get("f" * 64, KINDS) is not None
     cache.prune()
     left = {path.name[0] for path in (tmp_path / FOLDER).iterdir()}
-    assert left == {"c", "f"}
+    assert left == {"c", "f", "m"}
     cache.prune()
     assert left == {path.name[0] for path in (tmp_path / FOLDER).iterdir()}
 
@@ -148,108 +244,3 @@ def test_other_stores_keep_results_too():
     np.testing.assert_array_equal(found.get(KEY, KINDS).vector, direction().vector)
     ResultsCache("memory://cached/run", most=1).prune()
     assert ResultsCache("memory://cached/run").get(KEY, KINDS) is None
-
-
-def test_digests_tell_type_shape_and_numbers(rng):
-    a = rng.normal(size=(4, 6))
-    others = [a.reshape(6, 4), a.astype(np.float32), np.nextafter(a, 9), a.ravel(), a[:0]]
-    assert len({digest(x) for x in (a, *others)}) == 6
-    assert digest(np.asfortranarray(a)) == digest(a) == digest(a.copy())
-    assert key_of("x", 1, [2]) != key_of("x", [1, 2])
-
-
-@pytest.fixture
-def package(tmp_path, monkeypatch) -> Path:
-    """A package of somebody's own: a -> b -> c, a registry that names d."""
-    folder = tmp_path / "lode_own_package"
-    folder.mkdir()
-    sources = {
-        "__init__": "",
-        "a": "from typing import TYPE_CHECKING\nfrom lode_own_package import b, registry\n"
-        "if TYPE_CHECKING:\n    from lode_own_package.e import E\n",
-        "b": "def late():\n    import lode_own_package.c\n",
-        "c": "raise RuntimeError('imported')\n",
-        "d": "",
-        "e": "",
-        "registry": "import lode_own_package.d\n",
-    }
-    for name, source in sources.items():
-        (folder / f"{name}.py").write_text(source)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    forget()
-    yield folder
-    forget()
-
-
-def forget() -> None:
-    for known in (code_digest, _file, _imported):
-        known.cache_clear()
-
-
-def test_code_is_told_by_all_that_it_imports_and_nothing_is_run(package):
-    def told(name: str) -> str:
-        path = package / f"{name}.py"
-        path.write_text(path.read_text() + "# changed\n")
-        forget()
-        return code_digest("lode_own_package.a")
-
-    before = code_digest("lode_own_package.a")
-    for name in ("d", "e", "registry"):
-        assert told(name) == before  # listed, for type checkers, and the list itself
-    for name in ("a", "b", "c"):
-        after = told(name)
-        assert after != before
-        before = after
-    assert "lode_own_package.c" not in sys.modules
-    assert code_digest("no.such.module") != before
-
-
-def mining_data(**changed) -> MiningData:
-    made = MiningData(
-        latents=np.arange(12, dtype=np.float32).reshape(4, 3),
-        space="w",
-        shape=(3,),
-        scores={"yaw": np.array([1.0, 2, 3, 4]), "smile": np.array([1.0, 2, 3, NAN])},
-        fields={name: Field(name, "float32", (), "degrees") for name in ("yaw", "smile")},
-        landmarks=np.zeros((4, 2, 2), np.float32),
-        weights={"a": np.ones((2, 3), np.float32)},
-        rows={"a": 0},
-    )
-    return dataclasses.replace(made, **changed)
-
-
-def test_a_key_changes_with_what_is_read_and_with_nothing_else():
-    manifest = Manifest({"dataset": {}, "generator": {}, "extractors": [], "fields": []})
-    ridge, data = RidgeConfig(), mining_data()
-
-    def key(data=data, method="ridge", attribute="yaw", config=ridge, control="") -> str:
-        return MiningKeys(data, manifest, control).direction(method, attribute, config)
-
-    other = {**data.scores, "smile": np.ones(4)}
-    same = [
-        key(mining_data(scores=other)),
-        key(mining_data(landmarks=np.ones((4, 2, 2), np.float32))),
-        key(mining_data(weights={})),
-        key(control="another model"),
-    ]
-    assert set(same) == {key()}
-    scores = {**data.scores, "yaw": data.scores["yaw"] * 2}
-    radians = {**data.fields, "yaw": Field("yaw", "float32", (), "radians")}
-    changed = [
-        key(),
-        key(mining_data(scores=scores)),
-        key(mining_data(latents=data.latents + 1)),
-        key(mining_data(space="w+")),
-        key(mining_data(fields=radians)),
-        key(attribute="smile"),
-        key(config=RidgeConfig(2.0)),
-        key(method="svm", config=SvmConfig()),
-        key(method="nrsfm"),
-        key(method="nrsfm", control="another model"),
-    ]
-    assert len(set(changed)) == len(changed)
-    keys, found = MiningKeys(data, manifest), Direction("ridge", np.eye(3)[0], 1.0, "yaw")
-    plans = [StabilityConfig(), StabilityConfig(halves=4)]
-    other = dataclasses.replace(found, vector=np.eye(3)[1])
-    told = [keys.stability(made, ridge, plan) for made in (found, other) for plan in plans]
-    assert len({*told, keys.direction("ridge", "yaw", ridge)}) == 5

@@ -217,7 +217,8 @@ def test_a_mistake_in_the_file_is_one_clear_error(tmp_path, text, said):
 def test_the_demo_settings_are_the_defaults_it_names():
     demo = load_settings([], "lode", "about", "jobs/configs/demo.yaml")
     assert demo.dataset.samples == 1500
-    assert set(demo.mining.methods) == {"ridge", "svm", "nrsfm", "robust_pca"}
+    assert set(demo.mining.methods) == {"ridge", "svm", "nrsfm", "robust_pca", "random"}
+    assert set(demo.mining.methods) == set(RunSettings().mining.methods)
 
 
 def test_aliases_that_stand_for_more_than_any_memory_holds_are_refused(tmp_path):
