@@ -88,10 +88,12 @@ def condition(
     dataset = _dataset(place)
     renders = bool(rows or refine or measure)
     measurer = measurer_of(place, dataset, identities) if renders else None
-    held_in = Catalog(catalog or f"{place}/catalog")
+    held_in = Catalog(absolute(catalog) if catalog else _catalog(place))
     if rows:
         typer.echo("measuring all directions on these layers: no card knows what they do", err=True)
     found = solve(held_in, dataset, asked, measurer)
+    if rows and measurer:
+        measurer = measurer.on_others()  # what was picked there is not judged there
     folder = absolute(out).rstrip("/") if out else f"{place}/results"
     files = write(found, None, folder)
     tell = typer.echo if output == "table" else str
@@ -120,8 +122,14 @@ def rows_of(layers: str | None, rescore: bool) -> tuple[int, ...]:
     """The rows of "0-3" or "2"; () for None.
 
     Raises:
-        InputError: it is neither, or nothing says that the directions may be measured on them.
+        InputError: it is neither, nothing says that the directions may be measured on them, or
+            they are to be measured and no rows are named.
     """
+    if layers is None and rescore:
+        raise InputError(
+            "lode condition: --rescore measures all directions on the rows that --layers names, "
+            "which is missing; on all rows the cards say it, or run `lode rescore`."
+        )
     if layers is None:
         return ()
     found = re.fullmatch(r"(\d{1,4})(?:-(\d{1,4}))?", layers.strip())
@@ -145,6 +153,17 @@ def _dataset(place: str) -> Dataset:
         return Dataset(f"{place}/dataset")
     elsewhere = run_settings(place).dataset_url
     return Dataset(absolute(elsewhere) if elsewhere else f"{place}/dataset")
+
+
+def _catalog(place: str) -> str:
+    """The URL that the run published to."""
+    from jobs.conditioning_measured import run_settings
+    from storage.files import Store, absolute
+
+    if Store(f"{place}/catalog").exists("_delta_log"):
+        return f"{place}/catalog"
+    elsewhere = run_settings(place).catalog
+    return absolute(elsewhere) if elsewhere else f"{place}/catalog"
 
 
 def _publication(card: DirectionCard) -> str:

@@ -15,6 +15,7 @@ from jobs.conditioning_candidates import (
     METHOD,
     Candidates,
     Source,
+    error_of,
     gather,
     relative,
     response_of,
@@ -23,6 +24,7 @@ from jobs.conditioning_candidates import (
 from jobs.conditioning_measured import Measurer
 from mining.editing.condition import Conditioned, Wishes, choose, trade_off
 from mining.editing.identity_form import with_costs
+from mining.editing.leaks import Leak, leak_of
 from mining.evaluation.quantities import PRIVATE, meanings
 from mining.methods.base import Direction
 from schemas.directions import DirectionCard
@@ -69,6 +71,7 @@ class TradeOff:
     candidates: Candidates
     curve: tuple[Conditioned, ...]
     picked: Conditioned
+    strongest: float  # effect that could be had, in spreads per unit step; above 0
     plain: DirectionCard  # the strongest single direction of the attribute
     plain_effect: float  # in spreads per unit step
     plain_leak: float
@@ -105,9 +108,14 @@ def refined(found: TradeOff, dataset: Dataset, measurer: Measurer) -> TradeOff:
     and attributes are not linear. Its own re-scoring says it directly, and the next point differs
     from this one by little.
     """
-    measured = measurer.cards([card_of_point(found, dataset)])
-    cards = [*found.candidates.cards, *measured]
-    return _solved(cards, dataset, found.asked, found.held)
+    return with_measured(found, dataset, measurer.cards([card_of_point(found, dataset)]))
+
+
+def with_measured(found: TradeOff, dataset: Dataset, measured: Sequence[DirectionCard]) -> TradeOff:
+    """The curve once more, with further directions that were measured."""
+    again = _solved([*found.candidates.cards, *measured], dataset, found.asked, found.held)
+    left_out = found.candidates.left_out + again.candidates.left_out
+    return replace(again, candidates=replace(again.candidates, left_out=left_out))
 
 
 def _solved(
@@ -126,12 +134,23 @@ def _solved(
         )
         for weight in weights
     ]
-    picked = choose([point for curve in curves for point in curve], wishes=asked.wishes)
+    points = [point for curve in curves for point in curve]
+    picked = choose(points, wishes=asked.wishes)
     curve = next(curve for curve in curves if any(point is picked for point in curve))
     plain = _plain(found, asked.change)
     effect = abs(float(responses[plain, 0]))
-    leak = math.sqrt(float((responses[plain][rest] ** 2).mean() + doubt[plain, plain])) / effect
-    return TradeOff(asked, held, found, tuple(curve), picked, found.cards[plain], effect, leak)
+    total = float((responses[plain][rest] ** 2).mean() + doubt[plain, plain])
+    return TradeOff(
+        asked,
+        held,
+        found,
+        tuple(curve),
+        picked,
+        max(abs(point.effect) for point in points),
+        found.cards[plain],
+        effect,
+        math.sqrt(total) / effect if effect else math.inf,
+    )
 
 
 def _metric(found: Candidates, weight: float) -> Array:
@@ -186,7 +205,7 @@ def card_of_point(found: TradeOff, dataset: Dataset, seed: int = 0) -> Direction
             "expected_effect": point.effect,
             "expected_leak": point.leak,
             "expected_identity_cost": point.cost,
-            "kept_effect": abs(point.effect) / max(abs(p.effect) for p in found.curve),
+            "kept_effect": abs(point.effect) / found.strongest,
         },
     )
     said = json.dumps(settings_of(found), sort_keys=True)
@@ -198,9 +217,6 @@ def card_of_point(found: TradeOff, dataset: Dataset, seed: int = 0) -> Direction
 def settings_of(found: TradeOff) -> dict[str, object]:
     """What was asked, and the directions it was made of with their shares."""
     asked, wishes = found.asked, found.asked.wishes
-    shares = found.picked.shares
-    order = np.argsort(-np.abs(shares), kind="stable")
-    cards = found.candidates.cards
     return {
         "change": asked.change,
         "hold": list(found.held),
@@ -210,15 +226,33 @@ def settings_of(found: TradeOff) -> dict[str, object]:
         "by": wishes.by,
         "layers": list(asked.layers),
         "source": asked.source,
-        "parents": {cards[k].direction_id: round(float(shares[k]), 6) for k in order},
+        "parents": {key: round(share, 6) for key, share in shares_of(found).items()},
     }
 
 
-def measured_leak(card: DirectionCard, held: Sequence[str]) -> float:
-    """The root mean square of the held responses over the own one's, as it was measured."""
-    own = relative(card, card.attribute)
-    others = np.array([relative(card, name) for name in held])
-    return float(np.sqrt(np.nanmean(others**2)) / abs(own)) if own else math.nan
+def shares_of(found: TradeOff) -> dict[str, float]:
+    """Direction id in the catalogue -> share in the picked point, the weightiest first.
+
+    A point that was measured to refine the curve is in no catalogue: its own parents stand for it.
+    """
+    shares: dict[str, float] = {}
+    for card, share in zip(found.candidates.cards, found.picked.shares, strict=True):
+        for key, part in origins(card).items():
+            shares[key] = shares.get(key, 0.0) + float(share) * part
+    return dict(sorted(shares.items(), key=lambda item: -abs(item[1])))
+
+
+def origins(card: DirectionCard) -> dict[str, float]:
+    """Ids of the catalogue's directions that a candidate is the sum of, and their shares."""
+    if card.method == METHOD or card.layers:  # made here, of directions of the catalogue
+        return json.loads(card.provenance.settings)["parents"]
+    return {card.direction_id: 1.0}
+
+
+def measured_leak(card: DirectionCard, held: Sequence[str]) -> Leak:
+    """The held responses per unit step as they were measured, with and without their noise."""
+    changes = np.array([relative(card, name) for name in held])
+    return leak_of(changes, np.array([error_of(card, name) for name in held]))
 
 
 def _restricted(
@@ -234,7 +268,10 @@ def _restricted(
         size = float(np.linalg.norm(vector))
         if size > 1e-6:
             vector = (vector / size).astype(np.float32)
-            kept.append(replace(card, vector=vector, layers=layers, responses=()))
+            made = json.dumps({"parents": {card.direction_id: 1 / size}})
+            provenance = replace(card.provenance, settings=made)
+            changed = {"vector": vector, "layers": layers, "provenance": provenance}
+            kept.append(replace(card, **changed, responses=()))
     return measurer.cards(kept)
 
 

@@ -21,6 +21,7 @@ from storage.dataset import Dataset
 METHOD = "conditioned"
 Source = Literal["both", "images", "dataset"]  # of responses
 Array = NDArray[np.float64]
+Z95 = 1.96  # standard errors either side of a mean, in a 95 % interval
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,8 @@ def usable_cards(
     outside = [row for row in layers if not 0 <= row < rows]
     if outside:
         raise InputError(
-            f"condition: layers {list(layers)} came; the generator has rows 0 to {rows - 1}."
+            f"condition: layers {min(layers)} to {max(layers)} came; the generator has rows 0 to "
+            f"{rows - 1}."
         )
     found = [
         card
@@ -99,7 +101,7 @@ def gather(
             "or methods, or hold fewer."
         )
     responses = np.array([[relative(card, name) for name in attributes] for card in full])
-    errors = np.array([[_error(card, name) for name in attributes] for card in full])
+    errors = np.array([[error_of(card, name) for name in attributes] for card in full])
     spreads = np.array([response_of(full[0], name).spread for name in attributes])
     column = latent_column(dataset.manifest)
     latents = dataset.arrays([column])[column]
@@ -108,7 +110,7 @@ def gather(
     vectors = np.array([np.asarray(card.vector, np.float64).ravel() for card in full])
     if source == "images" or (any(card.layers for card in full) and rows == 1):
         # one w decides all rows: what the dataset says of it is of no row alone
-        measured = measured_alone(responses, errors)
+        measured = measured_alone(vectors, responses, errors)
     else:
         scores = _scores(dataset, attributes) / spreads
         errors = np.full_like(errors, np.nan) if source == "dataset" else errors
@@ -150,7 +152,7 @@ def relative(card: DirectionCard, name: str) -> float:
     return response_of(card, name).relative
 
 
-def _error(card: DirectionCard, name: str) -> float:
+def error_of(card: DirectionCard, name: str) -> float:
     """The standard error of a response in spreads, from its 95 % interval."""
     found = response_of(card, name)
-    return (found.high - found.low) / (2 * 1.96 * found.spread)
+    return (found.high - found.low) / (2 * Z95 * found.spread) if found.spread > 0 else math.nan

@@ -20,11 +20,10 @@ ROWS = 10  # of the printed table
 
 def rows_of(found: TradeOff) -> list[dict[str, float | bool | None]]:
     """Every point of the curve: effect and leak in population spreads, cost as a distance."""
-    most = max(abs(point.effect) for point in found.curve)
     return [
         {
             "effect": _number(abs(point.effect)),
-            "effect_kept": _number(abs(point.effect) / most),
+            "effect_kept": _number(abs(point.effect) / found.strongest),
             "leak": _number(point.leak),
             "sigma": _number(point.sigma),
             "identity_cost": _number(point.cost),
@@ -59,20 +58,22 @@ def document(found: TradeOff, measured: DirectionCard | None) -> dict[str, Any]:
 def compared(found: TradeOff, measured: DirectionCard | None) -> dict[str, Any]:
     """What is expected of the picked direction, and what was measured along it, if it was."""
     point = found.picked
-    most = max(abs(each.effect) for each in found.curve)
     told = {
         "expected": {
             "effect": _number(abs(point.effect)),
-            "effect_kept": _number(abs(point.effect) / most),
+            "effect_kept": _number(abs(point.effect) / found.strongest),
             "leak": _number(point.leak),
             "leak_of_plain": _number(point.leak / found.plain_leak if found.plain_leak else 0),
             "identity_cost": _number(point.cost),
         }
     }
     if measured is not None:
+        effect, leak = abs(measured.effect_relative), measured_leak(measured, found.held)
         told["measured"] = {
-            "effect": _number(abs(measured.effect_relative)),
-            "leak": _number(measured_leak(measured, found.held)),
+            "effect": _number(effect),
+            "leak": _number(_over(leak.raw, effect)),
+            "leak_without_noise": _number(_over(leak.size, effect)),
+            "leak_at_most": _number(_over(leak.most, effect)),
             "identity_cost": _number(measured.identity_cost),
         }
     return told
@@ -83,9 +84,10 @@ def table(found: TradeOff) -> str:
     wishes = found.asked.wishes
     cost = f"cost for {wishes.by:g}"
     lines = [f"  {'effect':>8} {'kept':>6} {'leak':>8} {'cost at σ':>10} {cost:>10}"]
-    most = max(abs(point.effect) for point in found.curve)
     for point in some(found):
-        values = f"{abs(point.effect):8.3f} {abs(point.effect) / most:6.0%} {point.leak:8.3f}"
+        values = (
+            f"{abs(point.effect):8.3f} {abs(point.effect) / found.strongest:6.0%} {point.leak:8.3f}"
+        )
         costs = f"{_text(point.cost):>10} {_text(point.cost_of(wishes.by)):>10}"
         lines.append(f"{'>' if point is found.picked else ' '} {values} {costs}")
     plain = f"{found.plain_effect:8.3f} {'':>6} {found.plain_leak:8.3f}"
@@ -127,6 +129,10 @@ def write(found: TradeOff, measured: DirectionCard | None, folder: str) -> dict[
 
 def _number(value: float) -> float | None:
     return float(f"{value:.6g}") if math.isfinite(value) else None
+
+
+def _over(leak: float, effect: float) -> float:
+    return leak / effect if effect else math.nan
 
 
 def _text(value: float) -> str:

@@ -13,6 +13,7 @@ from schemas.errors import InputError
 
 Array = NDArray[np.float64]
 
+ALIKE = 1e-6  # eigenvalue of V V' over the largest below which a combination is no direction
 STRENGTHS = np.geomspace(1e-6, 1e3, 46)  # of the norm's weight, in units of the held responses'
 
 
@@ -41,7 +42,9 @@ class Conditioned:
         Distances are known after one sigma alone. They grow concavely, on heads about with the
         root of the step: at t sigma at most t times that beyond one, at most root t below it.
         """
-        steps = abs(change / self.effect) / self.sigma if self.effect else np.inf
+        steps = (
+            np.inf if not (self.effect and self.sigma) else abs(change / self.effect) / self.sigma
+        )
         return float(self.cost * max(steps, np.sqrt(steps)))
 
 
@@ -87,6 +90,9 @@ def trade_off(
     |L'c|^2 / H + s |V'c|^2: a generalised eigenproblem whose left side has rank one, so that
     c = (L L' / H + s V V')^-1 e. A large s asks for effect per unit step alone, a small one for no
     leak. Effects grow and leaks fall monotonically along the curve.
+    Where directions are all but dependent, as a combination that was measured itself is of its
+    parents, c keeps to what they span: their difference would be a step of no length with the
+    effect of two measurements' disagreement.
     Source: Rayleigh quotients, Golub & Van Loan (2013), section 8.7.
 
     Args:
@@ -116,9 +122,11 @@ def trade_off(
     inner = leaks @ leaks.T / leaks.shape[1] + doubt
     paid = gram if metric is None else np.asarray(metric, np.float64)
     unit = max(float(np.trace(inner)), np.finfo(float).tiny) / max(float(np.trace(paid)), 1e-300)
+    span = _span(gram)
     curve = []
     for strength in STRENGTHS[::-1]:
-        shares = np.linalg.pinv(inner + strength * unit * paid, hermitian=True) @ effects
+        inside = span.T @ (inner + strength * unit * paid) @ span
+        shares = span @ (np.linalg.pinv(inside, hermitian=True) @ (span.T @ effects))
         shares = shares / np.linalg.norm(vectors.T @ shares)
         made = vectors.T @ shares
         curve.append(
@@ -132,6 +140,12 @@ def trade_off(
             )
         )
     return curve
+
+
+def _span(gram: Array) -> Array:
+    """(K, R) orthonormal shares whose combinations differ from none, for a (K, K) V V'."""
+    sizes, axes = np.linalg.eigh(gram)
+    return axes[:, sizes > ALIKE * sizes[-1]]
 
 
 @dataclass(frozen=True)
@@ -159,7 +173,7 @@ class Wishes:
 def choose(
     curve: Sequence[Conditioned], least_effect: float = 0.7, wishes: Wishes | None = None
 ) -> Conditioned:
-    """The direction of least leak, to 5 % of it, that keeps a share of the strongest effect.
+    """The direction of least leak that keeps a share of the strongest effect.
 
     With a leak that is asked for: the strongest effect that leaks no more. With an identity
     budget: only what is expected to stay within it.
@@ -177,9 +191,7 @@ def choose(
     if wishes.identity_budget is not None:
         kept = _affordable(kept, wishes.identity_budget, wishes.by)
     if wishes.leak is None:
-        least = min(point.leak for point in kept)  # where a curve is flat, effect is for nothing
-        kept = [point for point in kept if point.leak <= 1.05 * least]
-        return max(kept, key=lambda point: abs(point.effect))
+        return min(kept, key=lambda point: (point.leak, -abs(point.effect)))
     tight = [point for point in kept if point.leak <= wishes.leak]
     if not tight:
         best = min(point.leak for point in kept)

@@ -12,6 +12,8 @@ from mining.methods.ridge import fit_ridge
 from schemas.errors import InputError
 
 Array = NDArray[np.float64]
+VAGUE = 10.0  # standard deviation of a gradient that nothing is known of, over the responses
+SUREST = 0.01  # error over the responses, at least: attributes are not linear
 
 
 @dataclass(frozen=True)
@@ -22,10 +24,31 @@ class Pooled:
     doubts: Array  # (A, K, K) covariance of each attribute's K responses
 
 
-def measured_alone(responses: Array, errors: Array) -> Pooled:
-    """Responses as re-scored, with errors that know nothing of each other; NaN counts as 0."""
-    squares = np.square(np.where(np.isfinite(errors), errors, 0.0)).T
-    return Pooled(np.array(responses, np.float64), squares[:, :, None] * np.eye(len(responses)))
+def measured_alone(vectors: Array, responses: Array, errors: Array) -> Pooled:
+    """Responses as re-scored, with errors that know nothing of each other.
+
+    An attribute has one gradient, so directions that depend on each other have responses that do:
+    those of (K, D) vectors are V g, of a g of which nothing is known but its size, VAGUE times what
+    the responses are. Independent directions keep theirs; of dependent ones the surer one counts
+    more. Errors below SUREST of the responses, and unknown ones, count as that much.
+    """
+    pooled = Pooled(
+        np.array(responses, np.float64),
+        np.zeros((responses.shape[1], len(responses), len(responses))),
+    )
+    gram = vectors @ vectors.T
+    for column, own in enumerate(pooled.responses.T.copy()):
+        size = float((own**2).mean())
+        error = np.where(np.isfinite(errors[:, column]), errors[:, column], 0.0)
+        error = np.maximum(error, SUREST * np.sqrt(size))
+        if size:
+            prior = VAGUE**2 * size * gram
+            pooled.responses[:, column], pooled.doubts[column] = _update(
+                np.zeros_like(own), prior, own, error
+            )
+        else:
+            pooled.doubts[column] = np.diag(error**2)
+    return pooled
 
 
 def pooled_responses(
@@ -46,13 +69,13 @@ def pooled_responses(
         responses, errors: (K, A) per unit step in population spreads; an error that is NaN leaves
             the dataset alone to tell.
         latents: (N, D). scores: (N, A) in population spreads; a column of NaN keeps its responses
-            as re-scored, and rows where another is NaN are left out.
+            as `measured_alone`, and rows where another is NaN are left out.
 
     Raises:
         InputError: the shapes do not fit.
     """
     _check(vectors, responses, errors, latents, scores)
-    pooled = measured_alone(responses, errors)
+    pooled = measured_alone(vectors, responses, errors)
     told = np.isfinite(scores).sum(axis=0) > 2
     rows = np.isfinite(scores[:, told]).all(axis=1)
     if not told.any() or rows.sum() < 3:

@@ -5,14 +5,24 @@ from __future__ import annotations
 import csv
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from jobs.cli import main as lode
+from jobs.conditioning import (
+    Asked,
+    card_of_point,
+    measured_leak,
+    shares_of,
+    solve,
+    with_measured,
+)
 from schemas.directions import DirectionCard, Provenance, Response
 from schemas.samples import Field
 from storage.catalog import Catalog
+from storage.dataset import Dataset
 from tests.jobs.planted_dataset import Made, write_dataset
 
 ROWS, DIM = 800, 24
@@ -120,7 +130,11 @@ def test_an_identity_budget_is_kept(run):
     assert free["identity_cost"] == pytest.approx(0.15, rel=0.15)  # as each of its parents
     status, _, err = run(*words, "--identity-budget", "0.3", "--by", "5")
     assert status == 2 and "budget of 0.3 is too small for a change of 5 spreads" in err
-    assert run(*words, "--identity-budget", "0.3", "--by", "0.5")[0] == 0
+    cheap = json.loads(run(*words, "--identity-budget", "0.3", "--by", "0.5", "-o", "json")[1])
+    strongest = free["effect"] / free["effect_kept"]  # of all curves, whatever pays for it
+    assert cheap["expected"]["effect"] / cheap["expected"]["effect_kept"] == pytest.approx(
+        strongest, rel=1e-4
+    )
 
 
 @pytest.mark.parametrize(
@@ -134,6 +148,7 @@ def test_an_identity_budget_is_kept(run):
         (("--change", "smile", "--hold", "yaw", "--least-effect", "2"), "least_effect is 2"),
         (("--change", "smile", "--hold", "yaw", "--layers", "3-1"), "expected rows such as 0-3"),
         (("--change", "smile", "--hold", "yaw", "--layers", "0-1"), "add --rescore"),
+        (("--change", "smile", "--hold", "yaw", "--rescore"), "--layers names, which is missing"),
         (("--change", "smile", "--hold", "yaw", "--measure"), "has no results/report.json"),
     ],
 )  # fmt: skip
@@ -141,6 +156,42 @@ def test_wrong_input_is_one_line(run, tmp_path, words, said):
     status, out, err = run(*words)
     assert status == 2 and said in err and err.count("\n") == 1, err
     assert not out and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("source", ["both", "images"])
+def test_what_was_refined_names_directions_of_the_catalogue(world, source):
+    folder, gradients = world
+    catalog, dataset = Catalog(str(folder / "catalog")), Dataset(str(folder / "dataset"))
+    vague = card(dataset.dataset_id, "age", gradients[3], gradients, responses=(), method="svm")
+    Catalog(str(folder / "more")).publish([*catalog.cards(method="ridge"), vague])
+    found = solve(
+        Catalog(str(folder / "more")), dataset, Asked("smile", ("yaw", "age"), source=source)
+    )
+    tried = card_of_point(found, dataset)
+    measured = card("", "smile", tried.vector.astype(float), gradients, method="conditioned",
+                    provenance=tried.provenance)  # fmt: skip
+    off = tuple(replace(r, per_step=r.per_step + 0.02 * r.spread) for r in measured.responses)
+    measured = replace(measured, responses=off)  # as on other heads
+    again = with_measured(found, dataset, [measured])
+    assert len(again.candidates.cards) == 5 and again.candidates.left_out == 1
+    assert again.plain.method == "ridge"
+    effect = gradients[0] @ again.picked.vector
+    assert again.picked.effect == pytest.approx(effect, rel=0.05)
+    shares = shares_of(again)
+    every = {each.direction_id: each for each in catalog.cards(method="ridge")}
+    assert set(shares) == set(every)  # not the one that was measured: it is in no catalogue
+    whole = sum(share * every[key].vector.astype(float) for key, share in shares.items())
+    np.testing.assert_allclose(whole, again.picked.vector, atol=1e-5)
+
+
+def test_a_measured_leak_knows_its_noise(world):
+    _, gradients = world
+    made = card("", "smile", gradients[0], gradients)
+    found = measured_leak(made, ("yaw", "age"))
+    true = gradients[2:] @ gradients[0]
+    assert found.raw == pytest.approx(np.sqrt((true**2).mean()))
+    assert found.raw**2 - found.square == pytest.approx((0.01 / 1.96) ** 2)
+    assert np.isnan(measured_leak(made, ("jaw",)).raw)
 
 
 def test_directions_without_responses_are_no_help(world, run, tmp_path):

@@ -112,6 +112,20 @@ def test_an_identity_budget_leaves_what_is_cheap_enough(rng):
         Wishes(by=-1)
 
 
+def test_a_combination_beside_its_parents_buys_no_effect_out_of_nothing(rng):
+    gradients = planted(rng)
+    shares = rng.normal(size=ATTRIBUTES)
+    size = np.linalg.norm(shares @ gradients)
+    vectors = np.vstack([gradients, shares @ gradients / size]).astype(np.float32).astype(float)
+    responses = vectors @ gradients.T
+    alone = trade_off(gradients, responses[:-1], 0, [1, 2])
+    responses[-1] += 0.05  # as it measures; the step of no length between the two would gain 1e6
+    curve = trade_off(vectors, responses, 0, [1, 2])
+    assert curve[0].effect == pytest.approx(alone[0].effect, rel=0.2)
+    for point in curve:
+        assert gradients[0] @ point.vector == pytest.approx(point.effect, abs=0.2)
+
+
 def test_nothing_is_cancelled_by_what_is_hardly_known(rng):
     gradients = planted(rng)
     responses = gradients @ gradients.T

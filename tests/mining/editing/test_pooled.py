@@ -55,10 +55,27 @@ def test_what_the_dataset_does_not_hold_stays_as_it_was_measured(world):
     scores[:, 1] = np.nan  # a label, say
     errors = np.full(truth.shape, 0.05)
     found = pooled_responses(vectors, truth, errors, latents, scores)
-    alone = measured_alone(truth, errors)
-    np.testing.assert_array_equal(found.responses[:, 1], truth[:, 1])
+    alone = measured_alone(vectors, truth, errors)
+    np.testing.assert_allclose(found.responses[:, 1], truth[:, 1], atol=0.002)
     np.testing.assert_array_equal(found.doubts[1], alone.doubts[1])
     assert not np.array_equal(found.responses[:, 0], truth[:, 0])
+
+
+def test_directions_that_depend_on_each_other_have_responses_that_do(world, rng):
+    _, _, vectors, truth = world
+    shares = rng.normal(size=DIRECTIONS)
+    size = np.linalg.norm(shares @ vectors)
+    vectors = np.vstack([vectors, shares @ vectors / size]).astype(np.float32).astype(float)
+    told = np.vstack([truth, shares @ truth / size + 0.1])  # what was measured along it disagrees
+    errors = np.full(told.shape, 0.03)
+    found = measured_alone(vectors, told, errors)
+    gap = found.responses[-1] - shares @ found.responses[:-1] / size
+    assert np.abs(gap).max() < 1e-4
+    np.testing.assert_allclose(found.responses[:-1], truth, atol=0.11)
+    spread = np.diagonal(found.doubts, axis1=1, axis2=2)
+    assert (spread <= 1.001 * 0.03**2).all()
+    blind = measured_alone(vectors, told, np.full(told.shape, np.nan))
+    assert np.isfinite(blind.responses).all()
 
 
 def test_shapes_that_do_not_fit_are_named(world):
