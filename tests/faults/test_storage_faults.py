@@ -124,6 +124,7 @@ def check_whole(scene: Scene, folder: Path) -> int:
 
 
 @pytest.mark.ray
+@pytest.mark.faults
 def test_a_worker_that_can_write_no_more_ends_the_run_and_a_rerun_completes_it(scene, tmp_path):
     """A limit on the size of files stands for the full disk: that takes no privileges."""
     scene.armed.write_text("slow")

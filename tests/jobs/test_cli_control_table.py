@@ -92,6 +92,7 @@ def test_a_table_of_all_spaces_and_the_same_one_with_another_number_of_workers(
     assert "holds table.json, table.md, table.csv already" in refused(*taken)
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_a_table_by_gradient_that_holds_identity_by_embeddings_it_fits(
     datasets, tmp_path, environment

@@ -81,7 +81,7 @@ def test_a_submitted_run_leaves_catalogue_dataset_and_report_at_urls(head, tiny,
     assert Dataset(f"{out}/dataset").complete
     assert (tmp_path / "out" / "report.html").stat().st_size > 10_000
     told = [line["stage"] for line in lines if line.get("state") == "done"]
-    assert told == ["generate", "control", "mine", "evaluate"]
+    assert told == ["generate", "control", "mine", "stability", "evaluate"]
 
 
 def test_a_mistake_fails_the_job_with_its_one_line(head, tiny):
