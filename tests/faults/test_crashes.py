@@ -233,6 +233,7 @@ def test_a_shard_that_hangs_is_told_tried_again_and_quarantined(scene, storm):
     assert last.endswith("11 of 12 shards whole, 220 rows, 1 problems")
 
 
+@pytest.mark.faults
 def test_what_can_be_mended_is_made_by_a_rerun_and_by_repair(scene, storm, undisturbed, tmp_path):
     """A rerun makes the shard; `repair --failed` makes those with rows that failed."""
     folder = Path(shutil.copytree(scene.folder / "storm" / "dataset", tmp_path / "dataset"))

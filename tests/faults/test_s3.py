@@ -93,6 +93,7 @@ def receipts(server: str, bucket: str) -> int:
     return sum(name.startswith("dataset/receipts/") for name in names(server, bucket))
 
 
+@pytest.mark.faults
 def test_an_object_store_that_loses_requests_and_answers_gets_the_same_bytes(
     tiny, start_at, tmp_path, server
 ):

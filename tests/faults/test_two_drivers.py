@@ -16,6 +16,7 @@ from tests.faults.runs import ACTOR, SHARDS, receipts, running, until
 pytestmark = pytest.mark.ray
 
 
+@pytest.mark.faults
 def test_two_drivers_started_at_once_leave_the_bytes_of_one(start, undisturbed, tmp_path):
     out = tmp_path / "out"
     with watched(out) as reader, running(start(out)) as one, running(start(out)) as other:
