@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobs.control_data import ControlRows, ControlSettings, check_dataset, read_rows
-from jobs.evaluation_stage import DESCRIPTOR, check_same, turn_on
+from jobs.instruments import DESCRIPTOR, check_same, turn_on
 from jobs.placement import hide_gpus
 from mining.editing.analytic import CodeEdit, asked_weights, edit_to_codes
 from mining.evaluation.control_table import Distance

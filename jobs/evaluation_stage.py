@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from jobs.cluster import plain_errors
 from jobs.evaluation_kept import KINDS, is_bases, is_rescored
 from jobs.evaluation_keys import EvaluationKeys
+from jobs.instruments import DESCRIPTOR, open_instruments
 from jobs.placement import hide_gpus
 from jobs.progress import Progress
 from jobs.results_cache import CACHED, ResultsCache
@@ -25,23 +25,15 @@ from mining.evaluation.rescoring import (
     measure_bases,
     rescore,
 )
-from mining.extractors.base import Extractor
-from mining.extractors.label import Labels
-from mining.extractors.registry import EXTRACTORS, make_extractors, unmarked
-from mining.generators.base import Floats, Generator
-from mining.generators.registry import make_generator
+from mining.generators.base import Floats
 from mining.labels import Label
 from mining.latents import shard_latents
 from mining.methods.base import Direction
-from mining.threads import limit_threads
 from schemas.errors import RunError
-from schemas.registry import load
 from schemas.settings import EngineSettings, EvaluationSettings
 from storage.dataset import image_size
 from storage.manifest import Manifest
-from storage.selecting import row_fields
 
-DESCRIPTOR = "descriptor"  # the column, and the option that turns it on
 HELD_OUT = 2**32  # a shard number that no dataset reaches, so these latents are in none
 SPARE = 2  # candidates per identity: one without a measurable face is passed over
 Job = tuple[Direction, float]  # and its sigma
@@ -74,22 +66,13 @@ class Evaluator:
         if gpus == 0:
             hide_gpus()
         manifest = Manifest(content)
-        about = manifest.generator
-        self._generator = make_generator(about["load"], **about["options"])
-        options = {item["load"]: dict(item["options"]) for item in manifest.extractors}
-        if settings.descriptor:
-            turn_on(options, DESCRIPTOR)
-        self._extractors = make_extractors(options)
-        check_same(manifest, self._generator, self._extractors, settings.descriptor)
-        if labels:
-            self._extractors.append(Labels(labels, row_fields(manifest), self._extractors))
+        opened = open_instruments(manifest, settings.descriptor, labels)
+        self._generator, self._extractors, descriptor = opened
         self._settings = settings
         self._config = replace(
-            rescoring_config(settings, descriptor_of(self._extractors)),
-            image_size=image_size(manifest),
+            rescoring_config(settings, descriptor), image_size=image_size(manifest)
         )
         self._dataset = manifest.settings
-        limit_threads(manifest.settings["threads"])
 
     def bases(self) -> Bases:
         """Held-out identities whose unedited image has a measured face."""
@@ -131,37 +114,6 @@ def check_evaluator(content: Mapping[str, Any], settings: EvaluationSettings) ->
         RunError: one of them is another here than it was for the dataset.
     """
     Evaluator(content, settings)
-
-
-def check_same(
-    manifest: Manifest, generator: Generator, extractors: Sequence[Extractor], descriptor: bool
-) -> None:
-    """Refuse to measure by other means than the dataset was, such as on a GPU instead of a CPU.
-
-    Raises:
-        RunError: a fingerprint differs, and not by the descriptor that is turned on here.
-    """
-    pairs = [(manifest.generator, generator), *zip(manifest.extractors, extractors, strict=True)]
-    for about, made in pairs:
-        own = DESCRIPTOR in getattr(made, "columns", ()) and descriptor
-        if about["fingerprint"] != made.fingerprint() and not own:
-            raise RunError(
-                f"evaluating: {about['name']!r} would run here in another way than for the "
-                "dataset; give its option device a device that both have, such as cpu."
-            )
-
-
-def turn_on(options: dict[str, dict[str, Any]], option: str) -> None:
-    """Set an option to true for every extractor that has it."""
-    for name in options:
-        if option in inspect.signature(load("extractor", unmarked(name), EXTRACTORS)).parameters:
-            options[name][option] = True
-
-
-def descriptor_of(extractors: Sequence[Extractor]) -> Pair:
-    """(extractor, column) of the first face descriptor; a pair that names none without one."""
-    found = [extractor.name for extractor in extractors if DESCRIPTOR in extractor.columns]
-    return (found[0] if found else "", DESCRIPTOR)
 
 
 def rescoring_config(

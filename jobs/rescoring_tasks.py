@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.evaluation_stage import DESCRIPTOR, check_same, descriptor_of, turn_on
+from jobs.instruments import open_instruments
 from jobs.placement import hide_gpus
 from mining.evaluation.rescoring import (
     Bases,
@@ -19,16 +19,11 @@ from mining.evaluation.rescoring import (
     rescore,
 )
 from mining.evaluation.scalars import measured_pairs
-from mining.extractors.label import Labels
-from mining.extractors.registry import make_extractors
-from mining.generators.registry import make_generator
 from mining.labels import Label
 from mining.latents import Latents, shard_latents
 from mining.methods.base import Direction
-from mining.threads import limit_threads
 from storage.dataset import image_size
 from storage.manifest import Manifest
-from storage.selecting import row_fields
 
 Array = NDArray[np.float64]
 
@@ -80,22 +75,14 @@ class Rescorer:
         if gpus == 0:
             hide_gpus()
         manifest = Manifest(content)
-        about = manifest.generator
-        self._generator = make_generator(about["load"], **about["options"])
-        options = {item["load"]: dict(item["options"]) for item in manifest.extractors}
-        turn_on(options, DESCRIPTOR)
-        self._extractors = make_extractors(options)
-        check_same(manifest, self._generator, self._extractors, True)
+        self._generator, self._extractors, descriptor = open_instruments(manifest, True, labels)
         self._config = RescoringConfig(
             steps=(1.0,),
             thumbnails=0,
-            descriptor=descriptor_of(self._extractors),
+            descriptor=descriptor,
             image_size=image_size(manifest),
         )
-        if labels:
-            self._extractors.append(Labels(labels, row_fields(manifest), self._extractors))
         self._sampling = {**manifest.settings, "seed": seed}
-        limit_threads(manifest.settings["threads"])
 
     def bases(self, part: Part, kept: Kept | None = None) -> tuple[Kept, Bases]:
         """A part's unedited images: the first candidates whose face is measured.

@@ -20,7 +20,7 @@ from mining.methods.moments import Moments
 from schemas.errors import InputError, RunError
 
 PART = 8192  # samples of one part
-FIRST = 2**34  # the first part's number for `shard_rng`: no dataset reaches it, no test uses it
+FIRST = 2**35  # the first part's number for `shard_rng`: no dataset, test or re-scoring reaches it
 MOST = 10**9  # samples
 MOST_PSI = 2.0  # as of a dataset
 

@@ -67,7 +67,8 @@ class Moments:
         gap = self.mean - other.mean
         mean = (self.rows * self.mean + other.rows * other.mean) / rows
         scatter = self.scatter + other.scatter
-        scatter += (self.rows * (other.rows / rows)) * gap[:, None] * gap
+        step = np.sqrt(self.rows * (other.rows / rows)) * gap
+        scatter += np.outer(step, step)  # symmetric to the last bit
         return Moments(rows, mean, scatter)
 
     @property
