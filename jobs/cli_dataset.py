@@ -15,6 +15,7 @@ from jobs.cli_dataset_export import export
 from jobs.cli_derive import PASS_ON, extend, filter_rows, told_step
 from jobs.cli_direction import direction
 from jobs.cli_head import head
+from jobs.cli_invert import invert
 from jobs.cli_statistics import statistics
 from schemas.errors import InputError
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 Output = Literal["table", "json"]
 
 dataset_app = typer.Typer(
-    help="Check, repair, describe, filter, extend and export a dataset.",
+    help="Check, repair, describe, filter, extend, invert and export a dataset.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -38,6 +39,7 @@ dataset_app.command()(statistics)
 dataset_app.command()(direction)
 dataset_app.command()(head)
 dataset_app.command()(export)
+dataset_app.command()(invert)
 dataset_app.command("filter")(filter_rows)
 dataset_app.command(context_settings=PASS_ON)(extend)
 

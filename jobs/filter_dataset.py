@@ -16,7 +16,7 @@ from jobs.progress import Progress
 from mining.made_with import made_with
 from schemas.errors import CorruptDataError, InputError, StorageError
 from schemas.samples import Field
-from storage.dataset import Dataset
+from storage.dataset import FRAME, SEQUENCE, Dataset
 from storage.derived import filtered, open_parent
 from storage.files import Store
 from storage.manifest import Manifest, claim
@@ -40,7 +40,8 @@ def filter_dataset(
         url: the parent, complete.
         out: folder or URL of the new dataset.
         where, columns, sample, seed: as `storage.selecting.select` takes them. Ids and indices,
-            and each extractor's status and reason, are kept whatever the columns.
+            the places of frames in their sequences, and each extractor's status and reason, are
+            kept whatever the columns.
 
     Raises:
         InputError: nothing, or nothing that fits, is asked for; no row matches; the target holds
@@ -74,7 +75,7 @@ def filter_dataset(
 
 def kept_fields(manifest: Manifest, choice: Choice, every: bool) -> list[Field]:
     """The columns of the new dataset, in the parent's order."""
-    always = {ID, INDEX}
+    always = {ID, INDEX, SEQUENCE, FRAME}
     for about in manifest.extractors:
         always |= {f"{about['name']}_status", f"{about['name']}_reason"}
     wanted = always.union(choice.columns)

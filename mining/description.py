@@ -17,6 +17,7 @@ from mining.generators.registry import make_generator
 from mining.latents import check_conditional
 from mining.made_with import made_with
 from mining.rendering import check_size
+from mining.sequences import check_animated, in_sequences
 from mining.stored import choose_images, sources_of, thumbnail_size
 from schemas.errors import InputError
 from schemas.samples import Field
@@ -75,6 +76,7 @@ def describe_generator(settings: RunSettings) -> Described:
             "rows of W+."
         )
     check_conditional(generator)
+    check_animated(generator, dataset.model_dump())
     check_size(generator, dataset.image_size)
     weights = getattr(generator, "weights", None)  # of a checkpoint: their own fingerprint
     about = {
@@ -165,10 +167,12 @@ def _check_columns(fields: Sequence[Field]) -> None:
 
 
 def _identity(dataset: DatasetSettings) -> dict[str, Any]:
-    """The dataset settings in the manifest: ids from before `image_size` stay what they were."""
+    """The dataset settings in the manifest: ids from before a setting came stay what they were."""
     settings = dataset.model_dump()
     if settings["image_size"] is None:
         del settings["image_size"]
+    if not in_sequences(settings):
+        del settings["sequences"]
     return settings
 
 

@@ -7,9 +7,10 @@ from typing import Any
 
 from mining.extractors.base import Extractor
 from mining.generators.base import Generator, KnownTruth, Posed
+from mining.sequences import in_sequences
 from schemas.samples import Field
 from schemas.settings import DatasetSettings
-from storage.dataset import CAMERA
+from storage.dataset import CAMERA, FRAME, SEQUENCE
 
 
 def generator_fields(generator: Generator, dataset: DatasetSettings) -> list[Field]:
@@ -30,18 +31,29 @@ def is_tied(settings: Mapping[str, Any]) -> bool:
 
 
 def _latent_fields(generator: Generator, dataset: DatasetSettings) -> list[Field]:
-    per_layer = dataset.space == "w+"
-    z = (generator.num_ws, generator.z_dim) if per_layer else (generator.z_dim,)
     fields = [
         Field("sample_id", "string", text="unique for ever"),
         Field("index", "int64", text="0 .. samples - 1"),
-        Field("z", "float32", z, "1", "the latent drawn from the prior"),
+        *_drawn_fields(generator, dataset),
         Field("w", "float32", (generator.w_dim,), "1", "the first row of W+, truncated"),
     ]
     if not is_tied(dataset.model_dump()):
         shape = (generator.num_ws, generator.w_dim)
         fields.append(Field("w_plus", "float32", shape, "1", "the rows that made the image"))
     return fields
+
+
+def _drawn_fields(generator: Generator, dataset: DatasetSettings) -> list[Field]:
+    """z, or of a frame its place: the w of a frame is that of no one z."""
+    if in_sequences(dataset.model_dump()):
+        last = dataset.sequences.length - 1
+        return [
+            Field(SEQUENCE, "int64", text="of one identity; its number"),
+            Field(FRAME, "int64", text=f"its place in the sequence, 0 .. {last}"),
+        ]
+    per_layer = dataset.space == "w+"
+    z = (generator.num_ws, generator.z_dim) if per_layer else (generator.z_dim,)
+    return [Field("z", "float32", z, "1", "the latent drawn from the prior")]
 
 
 def _condition_fields(generator: Generator) -> list[Field]:

@@ -23,7 +23,7 @@ from schemas.errors import InputError, RunError
 class Latents:
     """What N images are made from."""
 
-    z: Floats  # (N, z_dim), or (N, num_ws, z_dim) where the space is w+
+    z: Floats  # (N, z_dim), or (N, num_ws, z_dim) where the space is w+; (N, 0) where of no one z
     w_plus: Floats  # (N, num_ws, w_dim), truncated
     condition: Floats | None = None  # (N, c_dim); None where c_dim is 0
 
@@ -46,21 +46,33 @@ def shard_latents(
         RunError: the generator gives latents or conditions of other shapes than it says.
     """
     rng = shard_rng(settings["seed"], shard)
+    z = draw_z(generator, settings, count, rng)
+    condition = _draw_condition(generator, count, rng)
+    w_plus = map_drawn(generator, z, condition)
+    cut = truncate(w_plus, generator.mean_w(), settings["psi"], settings["cutoff"])
+    return Latents(z, cut, condition)
+
+
+def draw_z(
+    generator: Generator, settings: Mapping[str, Any], count: int, rng: np.random.Generator
+) -> Floats:
+    """(count, z_dim), or where the space is w+ (count, num_ws, z_dim), from the prior."""
     per_layer = settings["space"] == "w+"
     draws = count * generator.num_ws if per_layer else count
     z = generator.sample_z(draws, rng)
     _check_shape(generator, "sample_z", z, (draws, generator.z_dim))
-    condition = _draw_condition(generator, count, rng)
-    if per_layer:
-        w_plus = _map_each(generator, z, condition)
-        z = z.reshape(count, generator.num_ws, generator.z_dim)
-    else:
-        w = generator.map(z, condition=condition)
-        _check_shape(generator, "map", w, (count, generator.w_dim))
-        w_plus = generator.broadcast(w)
-        _check_shape(generator, "broadcast", w_plus, (count, generator.num_ws, generator.w_dim))
-    cut = truncate(w_plus, generator.mean_w(), settings["psi"], settings["cutoff"])
-    return Latents(z, cut, condition)
+    return z.reshape(count, generator.num_ws, generator.z_dim) if per_layer else z
+
+
+def map_drawn(generator: Generator, z: Floats, condition: Floats | None = None) -> Floats:
+    """z as `draw_z` gives it to (N, num_ws, w_dim), not truncated."""
+    if z.ndim == 3:
+        return _map_each(generator, z.reshape(-1, generator.z_dim), condition)
+    w = generator.map(z, condition=condition)
+    _check_shape(generator, "map", w, (len(z), generator.w_dim))
+    w_plus = generator.broadcast(w)
+    _check_shape(generator, "broadcast", w_plus, (len(z), generator.num_ws, generator.w_dim))
+    return w_plus
 
 
 def _check_shape(generator: Generator, call: str, found: Floats, shape: tuple[int, ...]) -> None:

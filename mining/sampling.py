@@ -22,11 +22,12 @@ from mining.generators.registry import make_generator
 from mining.latents import Latents, shard_latents
 from mining.made_with import check_made_with
 from mining.rendering import images_of, pack_images, true_images_of, unpack_images
+from mining.sequences import frames, in_sequences, sequence_length
 from mining.stored import seen_size, stored_sources
 from mining.threads import limit_threads
 from schemas.errors import RunError
 from schemas.samples import to_column
-from storage.dataset import CAMERA, image_size
+from storage.dataset import CAMERA, FRAME, SEQUENCE, image_size
 from storage.derived import new_extractors
 from storage.manifest import Manifest
 
@@ -53,12 +54,12 @@ class Renderer:
             watch: told the number of each batch before it is rendered.
         """
         rows, settings = self.manifest.rows(shard), self.manifest.settings
-        latents = shard_latents(self.generator, settings, shard, len(rows))
+        latents = self._latents(shard, rows)
         images, thumbnails, truth = self.images(latents, watch)
         columns: dict[str, pa.Array] = {
             "sample_id": pa.array(self.manifest.sample_ids(shard), pa.string()),
             "index": pa.array(rows, pa.int64()),
-            "z": to_column(latents.z),
+            **_drawn_columns(settings, rows, latents),
             "w": to_column(latents.w_plus[:, 0]),
         }
         if not is_tied(settings):
@@ -72,6 +73,12 @@ class Renderer:
             columns["thumbnail"] = pa.array(thumbnails)
         columns[IMAGE] = pack_images(images)
         return pa.table(columns)
+
+    def _latents(self, shard: int, rows: range) -> Latents:
+        settings = self.manifest.settings
+        if in_sequences(settings):
+            return frames(self.generator, settings, rows)
+        return shard_latents(self.generator, settings, shard, len(rows))
 
     def images(
         self, latents: Latents, watch: Watch | None
@@ -169,6 +176,16 @@ class Measurer:
 def batches(count: int, size: int) -> list[slice]:
     """The rows of each batch: a dataset's batches never depend on who makes them."""
     return [slice(start, min(start + size, count)) for start in range(0, count, size)]
+
+
+def _drawn_columns(
+    settings: Mapping[str, Any], rows: range, latents: Latents
+) -> dict[str, pa.Array]:
+    """z, or the places of frames in their sequences."""
+    if not in_sequences(settings):
+        return {"z": to_column(latents.z)}
+    sequence, frame = np.divmod(np.asarray(rows, np.int64), sequence_length(settings))
+    return {SEQUENCE: pa.array(sequence), FRAME: pa.array(frame)}
 
 
 def _condition_columns(generator: Generator, latents: Latents) -> dict[str, pa.Array]:

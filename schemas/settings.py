@@ -30,6 +30,15 @@ class GeneratorSettings(Part):
     """what its constructor takes, such as resolution"""
 
 
+class SequenceSettings(Part):
+    """Sequences of one identity, whose pose and expression change."""
+
+    length: int = Field(1, ge=1, le=10_000)
+    """frames of each identity; 1: every image is an identity of its own"""
+    smoothness: float = Field(0.0, ge=0, lt=1)
+    """correlation of the motion's latents in neighbouring frames; 0: each is drawn by itself"""
+
+
 class DatasetSettings(Part):
     """What is sampled. Everything here is part of the dataset's identity."""
 
@@ -55,6 +64,17 @@ class DatasetSettings(Part):
     """edge in pixels of the JPEG stored with each sample; 0 stores none"""
     thumbnail_quality: int = Field(88, ge=1, le=100)
     """JPEG quality of the thumbnails"""
+    sequences: SequenceSettings = SequenceSettings()  # type: ignore[call-arg]
+    """of a generator that can animate its images, such as the head"""
+
+    @model_validator(mode="after")
+    def _whole_sequences(self) -> DatasetSettings:
+        if self.samples % self.sequences.length:
+            raise ValueError(
+                f"samples {self.samples} are no whole number of sequences of "
+                f"{self.sequences.length} frames"
+            )
+        return self
 
 
 class StageSettings(Part):

@@ -16,6 +16,7 @@ from storage.manifest import Manifest, load
 from storage.shards import Receipt, finished, read_shard, tally
 
 CAMERA = ("camera_yaw", "camera_pitch", "camera_roll")  # columns where the condition is a camera
+SEQUENCE, FRAME = "sequence", "frame"  # columns where frames of one identity were sampled
 
 
 class Dataset:

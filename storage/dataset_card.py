@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from schemas.samples import Field
+from storage.dataset import SEQUENCE
 from storage.exported import SPLIT, THUMBNAIL, Chosen, Exported, tags
 from storage.loading_text import loading
 
@@ -87,6 +88,11 @@ def _prose(exported: Exported) -> Iterator[str]:
         "LatentLode."
     )
     yield _facts(exported)
+    if SEQUENCE in {field.name for field in exported.fields}:
+        yield (
+            f"Rows of one {_code(SEQUENCE)} show one identity, whose pose and expression change: "
+            "they are no independent samples. Split the rows for training and test by it."
+        )
     if exported.missing:
         yield (
             f"**Not complete:** {exported.missing:,} of {exported.manifest.shards:,} shards are "

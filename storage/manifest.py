@@ -25,6 +25,7 @@ DERIVED_FORMAT = 2  # of one that was made of another; who reads format 1 alone 
 # of a derived dataset also "parents": [{"dataset_id", "url"}]
 HERE = "here"
 DERIVED = "derived"
+MOST_FRAMES = 10_000  # of a sequence, as the setting dataset.sequences.length has it
 
 
 @dataclass(frozen=True)
@@ -208,6 +209,8 @@ class Manifest:
         for key in ("samples", "shard_size") if isinstance(sizes, Mapping) else ():
             if not isinstance(value := sizes.get(key, 1), int) or value < 1:
                 raise CorruptDataError(f"{where} is damaged: its {key} is {value!r}.")
+        if isinstance(sizes, Mapping) and not _are_sequences(told := sizes.get("sequences", {})):
+            raise CorruptDataError(f"{where} is damaged: its sequences are {told!r}.")
         if (DERIVED in content) != (version == DERIVED_FORMAT):
             raise CorruptDataError(
                 f"{where} is not a manifest: format {version} and {DERIVED!r} do not go together"
@@ -287,6 +290,16 @@ def _difference(one: Manifest, two: Manifest) -> str:
     none = object()  # a key that is not there is not one that is null
     keys = [k for k in {**first, **second} if first.get(k, none) != second.get(k, none)]
     return ", ".join(sorted(keys)[:4])
+
+
+def _are_sequences(told: Any) -> bool:
+    """Whether this can be the setting dataset.sequences, or its absence."""
+    if not isinstance(told, Mapping):
+        return False
+    length, smoothness = told.get("length", 1), told.get("smoothness", 0.0)
+    if not isinstance(length, int) or not isinstance(smoothness, int | float):
+        return False
+    return 1 <= length <= MOST_FRAMES and 0 <= smoothness < 1
 
 
 def _canonical(content: Mapping[str, Any]) -> bytes:

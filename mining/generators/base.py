@@ -1,7 +1,7 @@
 """The protocol that every image generator fits: z -> w -> W+ -> images.
 
 What a generator offers beside it is a protocol of its own, found by `isinstance`: `KnownTruth`,
-`Conditioned`, `Posed`, `Resizing`, `Streaming`, `StyleWeights`, `Styled`.
+`Animated`, `Conditioned`, `Posed`, `Resizing`, `Streaming`, `StyleWeights`, `Styled`.
 """
 
 from __future__ import annotations
@@ -103,6 +103,29 @@ class KnownTruth(Protocol):
 
     def synthesize_with_truth(self, w_plus: Floats) -> tuple[NDArray[np.uint8], TrueFaces]:
         """As `synthesize`, with the truth about each image."""
+        ...
+
+
+@runtime_checkable
+class Animated(Protocol):
+    """What a generator offers that can give one face the pose and expression of another.
+
+    Sequences of one identity are drawn with it: c_dim is 0 then, and `sample_z` draws standard
+    normal numbers, so that a sum of two draws by sqrt(1 - r^2) and r is a draw again.
+    """
+
+    def animated(self, w_plus: Floats, motion: Floats) -> Floats:
+        """Faces with the identity, colour, age and scene of one W+ and the motion of another.
+
+        Where all rows of both are the same w, so are those of the result, to the last bit.
+
+        Args:
+            w_plus: (N, num_ws, w_dim) whose face it is.
+            motion: (N, num_ws, w_dim) whose pose and expression it takes.
+
+        Returns:
+            (N, num_ws, w_dim).
+        """
         ...
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -44,6 +45,31 @@ def test_sizes_that_are_none_are_told(size):
     content = {**manifest("a.pkl").content, "dataset": {"samples": 4, "shard_size": 2, **size}}
     with pytest.raises(CorruptDataError, match="manifest.json is damaged"):
         Manifest.from_bytes(Manifest(content).to_bytes(), NAME)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        [4],
+        None,
+        {"length": 0},
+        {"length": 10**9},
+        {"length": 2.5},
+        {"length": 4, "smoothness": 1},
+        {"length": 4, "smoothness": float("nan")},
+        {"length": 4, "smoothness": "x"},
+    ],
+)
+def test_sequences_that_are_none_are_told(told):
+    data = json.dumps({"format": 1, "dataset": {"samples": 8, "sequences": told}}).encode()
+    with pytest.raises(CorruptDataError, match="it is damaged: its sequences are"):
+        Manifest.from_bytes(data, "it")
+
+
+def test_sequences_are_read_back():
+    told = {"samples": 8, "sequences": {"length": 4, "smoothness": 0.5}}
+    data = json.dumps({"format": 1, "dataset": told}).encode()
+    assert Manifest.from_bytes(data, "it").settings == told
 
 
 def test_places_of_files_do_not_name_the_dataset():

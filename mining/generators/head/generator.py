@@ -14,6 +14,7 @@ from mining.generators.head.mapping import DIM, build_mapping
 from mining.generators.head.renderer import Rendered, render
 from schemas.errors import InputError
 
+MOTION = ("pose", "expression")  # rows of W+ whose parameters change within a sequence
 VERSION = "head-1"  # raise it whenever the same settings would give other bytes
 
 
@@ -137,6 +138,24 @@ class HeadGenerator:
         moved = np.array(w_plus, np.float64)
         moved[:, table.ROWS[k]] += step[:, None] * self._mapping.read_out[k]
         return moved.astype(np.float32)
+
+    def animated(self, w_plus: Floats, motion: Floats) -> Floats:
+        """(N, num_ws, 512): the first W+ with every pose and expression parameter of the second.
+
+        In each row of W+ the components along the true directions of those parameters are
+        swapped, and nothing else moves.
+
+        Raises:
+            InputError: shapes disagree, or a number is not finite.
+        """
+        for what, rows in (("w_plus", w_plus), ("motion", motion)):
+            _check_shape(what, rows, (self.num_ws, DIM))
+        if len(w_plus) != len(motion):
+            raise InputError(
+                f"head: w_plus {np.shape(w_plus)} and motion {np.shape(motion)} do not pair up."
+            )
+        moving = [k for k, row in enumerate(table.ROWS) if table.LAYERS[row] in MOTION]
+        return self._mapping.swapped(w_plus, motion, moving)
 
 
 def _check_range(setting: str, value: float, low: float, high: float) -> None:

@@ -13,6 +13,7 @@ LAPACK; its result is rounded to nine digits.)
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -117,6 +118,18 @@ class Mapping:
         for n, rows in enumerate(np.asarray(w_plus, np.float64)):
             result[n] = np.einsum("pi,pi->p", self.read_out, rows[list(ROWS)])
         return result / self.spread
+
+    def swapped(self, w_plus: Floats, other: Floats, parameters: Sequence[int]) -> Floats:
+        """(N, rows, 512) W+ with these parameters' logits of another; every row is changed alike.
+
+        w + sum over k of A[k] (A[k] . (other - w)): nothing outside the span of the A[k] moves.
+        """
+        rows = self.read_out[list(parameters)]
+        result = np.array(w_plus, np.float64)
+        for faces, others in zip(result, np.asarray(other, np.float64), strict=True):
+            for w, motion in zip(faces, others, strict=True):
+                w += np.einsum("p,pi->i", np.einsum("pi,i->p", rows, motion - w), rows)
+        return result.astype(np.float32)
 
 
 @lru_cache(maxsize=8)
