@@ -79,6 +79,30 @@ def identity_network(
     return _tried(ImageNetwork(module, size, span, "cosine", device), path)
 
 
+def feature_network(
+    who: str,
+    path: str | Path,
+    sha256: str | None = None,
+    size: int = 224,
+    span: tuple[float, float] = (0.0, 1.0),
+    device: str = "cpu",
+) -> ImageNetwork:
+    """Any network from images to numbers as TorchScript, (N, 3, size, size) -> (N, E), as it is.
+
+    A TorchScript file is a program that torch runs: give only files that you trust as you trust
+    code, and their sha256 where you know it.
+
+    Args:
+        who: asks, as messages name it.
+
+    Raises:
+        InputError: it is no TorchScript file, or does not fit images of that size.
+        CorruptDataError: it has another checksum.
+    """
+    module = _torchscript(who, path, sha256, device)
+    return _tried(ImageNetwork(module, size, span, "squared", device), path)
+
+
 def lpips_network(
     path: str | Path, sha256: str | None = None, size: int = 256, device: str = "cpu"
 ) -> ImageNetwork:
@@ -117,7 +141,7 @@ def _torchscript(who: str, path: str | Path, sha256: str | None, device: str) ->
     """A TorchScript module whose weights get no gradients."""
     import torch
 
-    if not Path(path).is_file():
+    if "://" not in str(path) and not Path(path).is_file():
         raise InputError(f"{who}: there is no file {path}; expected a TorchScript file.")
     found = find_model(who, path, sha256=sha256)
     try:

@@ -11,6 +11,7 @@ import codecs
 import mmap
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ ALLOWED = frozenset(
     {CHUMPY, *RECREATE, *SPARSE, *TORCH, *OTHERS, *DICTS, *SETS, *NUMPY, *STORAGES, *DTYPES}
 )
 MODEL = ("v_template", "shapedirs", "f")
+SKELETON = ("weights", "posedirs", "J_regressor")
 EMBEDDING = (
     *("lmk_face_idx", "lmk_b_coords"),
     *("static_lmk_faces_idx", "static_lmk_bary_coords"),
@@ -49,6 +51,11 @@ LONGEST_LINE = 4096  # characters of a number or of a memo's place
 def model_arrays(path: Path) -> dict[str, NDArray[Any]]:
     """The arrays of a FLAME model that a shape model needs."""
     return _arrays(path, MODEL)
+
+
+def skeleton_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of a FLAME model that turn its joints; a sparse one as the parts of its CSC."""
+    return _arrays(path, SKELETON)
 
 
 def embedding_arrays(path: Path) -> dict[str, NDArray[Any]]:
@@ -68,6 +75,9 @@ def _arrays(path: Path, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
     for key, node in _entries(root):
         if key in names:
             value = converter.plain(node)
+            if isinstance(value, Columns):
+                found |= {f"{key}.{name}": part for name, part in value.parts.items()}
+                continue
             if not isinstance(value, TensorRef):
                 raise InputError(f"its {key} is a {type(value).__name__}; expected an array")
             found[key] = np.ascontiguousarray(value.read())
@@ -223,6 +233,24 @@ def _chumpy(converter: Converter, node: Call) -> Any:
     return converter.plain(state["x"])
 
 
+@dataclass(frozen=True)
+class Columns:
+    """A sparse matrix of SciPy by compressed columns."""
+
+    parts: Mapping[str, NDArray[Any]]  # data, indices, indptr
+
+
+def _sparse(converter: Converter, node: Call) -> Columns:
+    """SciPy's csc_matrix: an object whose state keeps three arrays."""
+    state, parts = converter.state_of(node), {}
+    for name in ("data", "indices", "indptr"):
+        value = converter.plain(state[name]) if name in state else None
+        if not isinstance(value, TensorRef):
+            raise InputError(f"a sparse matrix has no {name} of its own")
+        parts[name] = np.ascontiguousarray(value.read())
+    return Columns(parts)
+
+
 def _recreated(converter: Converter, node: Call) -> Any:
     """_reconstructor(class, object, None), then the state: an object as protocols 0 and 1 write."""
     if len(node.arguments) != 3 or not isinstance(node.arguments[0], Name):
@@ -243,5 +271,6 @@ FLAME_RULES: Rules = {
     **{name: RULES[name] for name in (*TORCH, *DICTS, *SETS, "numpy.dtype", "_codecs.encode")},
     **{name: _array if name.endswith("_reconstruct") else RULES[name] for name in NUMPY},
     **dict.fromkeys(RECREATE, _recreated),
+    **dict.fromkeys(SPARSE, _sparse),
     CHUMPY: _chumpy,
 }
