@@ -30,6 +30,7 @@ class Direction:
     space: str = "w"  # "z", "w" or "w+"
     layers: tuple[int, ...] = ()  # rows of W+ that it is applied to; empty means all
     evidence: Mapping[str, float] = field(default_factory=dict)  # accuracy, residual, iterations
+    artefact: str = ""  # SHA-256 of the file that edits in its place, where no one vector does
 
 
 def unit_vector(who: str, vector: Array) -> Array:
