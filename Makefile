@@ -13,7 +13,7 @@ ARGS ?=
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 
 QUICK := not bench and not slow and not gpu and not faults
-EXTRAS := mediapipe insightface mediapipe+insightface onnx clip bfm
+EXTRAS := mediapipe insightface mediapipe+insightface onnx clip bfm flow
 
 .PHONY: demo test slow faults lint bench extras clean
 

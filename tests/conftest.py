@@ -22,6 +22,7 @@ EXTRAS = {
     "clip": ("transformers",),
     "bfm": ("h5py",),
     "video": ("imageio_ffmpeg",),
+    "flow": ("torchdiffeq",),
 }
 
 
