@@ -2,76 +2,37 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
-from typer.core import TyperGroup
 
 from jobs.cli_edit_checks import check_by, check_from, check_one, check_way, ends_of, needed
-from schemas.errors import InputError
+from jobs.cli_edit_matrix import matrix
+from jobs.cli_edit_options import (
+    AnotherOption,
+    ControlOption,
+    ForceOption,
+    FramesOption,
+    HoldOption,
+    MeasureOption,
+    MethodOption,
+    OutOption,
+    OutputOption,
+    RunFirst,
+    RunFirstCommand,
+    RunOption,
+    SizeOption,
+    chosen_latents,
+    chosen_look,
+    chosen_target,
+    finish,
+)
 
-if TYPE_CHECKING:
-    from jobs.editing_images import Edited, Look
-    from jobs.editing_latents import Given
-    from jobs.editing_output import Target
-    from jobs.editing_run import Studio
-
-Output = Literal["table", "json"]
-Method = Literal["analytic", "gradient"]
 Unit = Literal["norm", "sigma", "attribute"]
-Hold = Literal["identity"]
 Codes = Literal["regressor", "landmarks"]
 
-
-class RunFirst(TyperGroup):
-    """`lode edit RUN ...` is `lode edit --run RUN ...`, where RUN is no command's name."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        first = args[0] if args else "-"
-        if not first.startswith("-") and first not in self.commands and "--run" not in args:
-            args = ["--run", *args]
-        return super().parse_args(ctx, args)
-
-
 edit_app = typer.Typer(cls=RunFirst, invoke_without_command=True, rich_markup_mode=None)
-
-RunOption = Annotated[
-    str | None, typer.Option("--run", metavar="RUN", help="The run's folder or URL: its --out.")
-]
-OutOption = Annotated[
-    str | None,
-    typer.Option(
-        "--out",
-        metavar="FILE|FOLDER",
-        help="A .png or .jpg strip, a .gif, a .mp4, or a folder of frames; a .json goes beside it.",
-    ),
-]
-ControlOption = Annotated[
-    str | None, typer.Option(metavar="FILE", help="A control model, in place of the run's own.")
-]
-FramesOption = Annotated[
-    int | None, typer.Option(min=2, help="Images of a row; the first is unedited but of a sweep.")
-]
-SizeOption = Annotated[int | None, typer.Option(min=8, help="Pixels of an image.")]
-MethodOption = Annotated[
-    Method, typer.Option(help="analytic: re-linearised steps; gradient: equation (15).")
-]
-HoldOption = Annotated[
-    Hold | None, typer.Option(help="identity: hold what the trained face embedding reads.")
-]
-MeasureOption = Annotated[
-    bool, typer.Option("--measure", help="Measure the first and the last image of each row.")
-]
-ForceOption = Annotated[bool, typer.Option("--force", help="Replace what --out names.")]
-AnotherOption = Annotated[
-    bool,
-    typer.Option(
-        "--another-generator", help="Go on where the generator here is another than the run's."
-    ),
-]
-OutputOption = Annotated[Output, typer.Option("--output", "-o", help="How to print.")]
+edit_app.command(cls=RunFirstCommand)(matrix)
 
 
 @edit_app.callback()
@@ -150,11 +111,11 @@ def edit(
     request = None if q is None else parse_request(q)
     amount = None if by is None else parse_amount(by)
     ends = ends_of(to, direction or attribute, unit, method, hold)
-    target = _target(out, force)
+    target = chosen_target(out, force)
     check_one(seed, latent)
     studio = open_studio(needed("--run RUN", run), control, catalog, another_generator)
-    look = _look(studio, target, frames, size, method, hold)
-    given, named = _given(studio, seed, latent), str(attribute or direction)
+    look = chosen_look(studio, target, frames, size, method, hold)
+    given, named = chosen_latents(studio, seed, latent), str(attribute or direction)
     if request is not None:
         edited = edit_codes(studio, given, request, look)
     elif amount is not None:
@@ -164,10 +125,10 @@ def edit(
     else:
         card = studio.direction(named)
         edited = edit_along(studio, given, card, ends, unit or "sigma", look, another_generator)
-    _finish(studio, given, edited, target, measure, output)
+    finish(studio, given, edited, target, measure, output)
 
 
-@edit_app.command()
+@edit_app.command(cls=RunFirstCommand)
 def transfer(
     run: RunOption = None,
     from_: Annotated[
@@ -211,90 +172,14 @@ def transfer(
     named = [part.strip() for part in parts.split(",") if part.strip()]
     asked_of(named, 8)
     check_from(from_, from_image, to, codes)
-    target = _target(out, force)
+    target = chosen_target(out, force)
     studio = open_studio(needed("--run RUN", run), control, None, another_generator)
-    look, model = _look(studio, target, frames, size, method, hold), studio.control()
-    given = _given(studio, to, None)
+    look, model = chosen_look(studio, target, frames, size, method, hold), studio.control()
+    given = chosen_latents(studio, to, None)
     if from_image is not None:
         source = source_of_photo(studio, model, from_image, look.size)
     else:
-        other = _given(studio, [from_ or 0], None)
+        other = chosen_latents(studio, [from_ or 0], None)
         source = source_of_latent(studio, model, other, look.size, codes == "landmarks")
     edited = transfer_codes(studio, model, given, source, named, look)
-    _finish(studio, given, edited, target, measure, output)
-
-
-def _target(out: str | None, force: bool) -> Target:
-    from jobs.editing_output import target_of
-
-    return target_of(needed("--out FILE", out), force)
-
-
-def _look(
-    studio: Studio,
-    target: Target,
-    frames: int | None,
-    size: int | None,
-    method: Method,
-    hold: str | None,
-) -> Look:
-    from jobs.editing_images import Look
-    from jobs.editing_output import FRAMES, WIDEST
-
-    most = studio.generator.resolution
-    if size is not None and size > most:
-        raise InputError(
-            f"lode edit: --size {size} came; the generator makes images of {most} pixels, and they "
-            "are never enlarged."
-        )
-    chosen = size or min(most, WIDEST[target.kind])
-    return Look(frames or FRAMES[target.kind], chosen, method, hold is not None)
-
-
-def _given(studio: Studio, seeds: Sequence[int] | None, latent: str | None) -> Given:
-    from jobs.editing_latents import of_file, of_seeds
-
-    if latent is not None:
-        return of_file(studio.generator, studio.manifest, latent)
-    return of_seeds(studio.generator, studio.manifest, seeds or ())
-
-
-def _finish(
-    studio: Studio, given: Given, edited: Edited, target: Target, measure: bool, output: Output
-) -> None:
-    """Write the files and print what they are."""
-    from jobs.editing_images import measure_ends
-    from jobs.editing_output import write
-    from jobs.editing_words import measured_line, row_line
-
-    rows = [dict(row) for row in edited.rows]
-    if measure:
-        for row, found in zip(rows, measure_ends(studio, given, edited), strict=True):
-            row["measured"] = found
-    about = {
-        "run": studio.url,
-        "generator": studio.generator.name,
-        "generator_fingerprint": studio.generator.fingerprint(),
-        "licence": studio.generator.licence,
-        **edited.about,
-        "notes": list(edited.notes),
-    }
-    files = write(target, edited, {**about, "rows": rows})
-    said = {"out": target.url, "record": files[-1], **about}
-    for alarm in edited.alarms:
-        typer.echo(f"warning: {alarm}", err=True)
-    if output == "json":
-        brief = [{k: v for k, v in row.items() if k not in ("landmarks", "codes")} for row in rows]
-        ends = [row["codes"][:: len(row["codes"]) - 1] if "codes" in row else [] for row in rows]
-        brief = [{**row, "codes": end} for row, end in zip(brief, ends, strict=True)]
-        told = {**said, "rows": brief}
-        typer.echo(json.dumps(told, indent=1, allow_nan=False, ensure_ascii=False))
-        return
-    for name in ("out", "record"):
-        typer.echo(f"{name:<9} {said[name]}")
-    for title, row in zip(edited.titles, rows, strict=True):
-        typer.echo(row_line(title, row))
-        for name, ends in row.get("measured", {}).items():
-            typer.echo(measured_line(name, *ends))
-    for note in [note for note in edited.notes if note not in edited.alarms]:
-        typer.echo(f"note: {note}")
+    finish(studio, given, edited, target, measure, output)

@@ -86,3 +86,21 @@ def ends_of(
     if len(numbers) not in (1, 2):
         raise InputError(f'lode edit: --to {to!r} came; expected such as "2" or "-2,2".')
     return (0.0, numbers[0]) if len(numbers) == 1 else (numbers[0], numbers[1])
+
+
+def check_matrix(
+    change: str | None, seed: int | None, latent: str | None, parts: str | None
+) -> None:
+    """A matrix makes changes, or takes the parts of one other latent."""
+    ways = {"--change": change, "--from-seed": seed, "--from-latent": latent}
+    came = [name for name, value in ways.items() if value is not None]
+    if len(came) != 1:
+        what = f"both {came[0]} and {came[1]}" if came else f"none of {', '.join(ways)}"
+        raise InputError(
+            f"lode edit matrix: {what} came; expected one of them. See `lode edit matrix --help`."
+        )
+    if change is not None and parts is not None:
+        raise InputError(
+            "lode edit matrix: --parts belongs to --from-seed or --from-latent; --change names "
+            "parameters itself."
+        )

@@ -131,18 +131,18 @@ def edit_along(
     """
     if not np.isfinite(ends).all():
         raise InputError(f"edit: steps {ends[0]} to {ends[1]} came; expected finite numbers.")
+    check_pixels(len(given), look)
     fingerprint = studio.generator.fingerprint()
-    steps = np.linspace(*ends, look.frames)
+    steps, learned = np.linspace(*ends, look.frames), studio.learned(card)
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always", UserWarning)
         norms = steps_of_norm("edit", card, steps, unit)
         walk = np.stack(
             [
-                apply_card(given.w_plus, card, fingerprint, s, "norm", another_generator)
+                apply_card(given.w_plus, card, fingerprint, s, "norm", another_generator, learned)
                 for s in norms
             ]
         )
-    check_pixels(len(given), look)
     own = card.own
     moves = [finite(change) for change in _predicted(card, norms)]
     captions = [step_text(card, unit, s, move) for s, move in zip(steps, moves, strict=True)]

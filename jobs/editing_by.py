@@ -148,8 +148,8 @@ def _landed(
 def _moved(
     studio: Studio, given: Given, card: DirectionCard, steps: Array, another_generator: bool
 ) -> Floats:
-    fingerprint = studio.generator.fingerprint()
-    return apply_card(given.w_plus, card, fingerprint, steps, "norm", another_generator)
+    fingerprint, learned = studio.generator.fingerprint(), studio.learned(card)
+    return apply_card(given.w_plus, card, fingerprint, steps, "norm", another_generator, learned)
 
 
 def _nonzero(steps: Array) -> Array:

@@ -49,6 +49,7 @@ class Edited:
     space: str
     notes: tuple[str, ...] = field(default=())  # what the user should know
     alarms: tuple[str, ...] = field(default=())  # those of them that are warnings
+    source: tuple[Given, Array] | None = None  # whose attributes were copied: its (1, D) latent
 
 
 def images_along(studio: Studio, space: str, walk: Array, given: Given, size: int) -> Images:
@@ -78,16 +79,24 @@ def measure_ends(studio: Studio, given: Given, edited: Edited) -> tuple[dict[str
     """What the run's extractors measure in the first and the last image of each row.
 
     Returns:
-        One {"geometry.yaw": [first, last], ...} for each row; None where nothing was measured.
+        One {"geometry.yaw": [first, last], ...} for each row, and behind them that of the source
+        where there is one; None where nothing was measured.
     """
-    first, last = (
-        studio.measured(
-            images_of_latents(studio, edited.space, latents, given, studio.seen_size), given
-        )
-        for latents in edited.ends
-    )
+
+    def seen(latents: Array, some: Given) -> dict[str, Array]:
+        images = images_of_latents(studio, edited.space, latents, some, studio.seen_size)
+        return studio.measured(images, some)
+
+    first, last = (seen(latents, given) for latents in edited.ends)
+    whose = None if edited.source is None else seen(edited.source[1], edited.source[0])
     return tuple(
-        {name: [finite(first[name][row]), finite(last[name][row])] for name in first}
+        {
+            name: [
+                *(finite(first[name][row]), finite(last[name][row])),
+                *([] if whose is None else [finite(whose[name][0])]),
+            ]
+            for name in first
+        }
         for row in range(len(given))
     )
 

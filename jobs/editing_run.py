@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobs.editing_latents import Given
+from mining.editing.learned import LearnedEdit, open_artefact
 from mining.evaluation.scalars import camera_angles, measured_pairs, scalars_of
 from mining.extractors.base import Extractor, measure
 from mining.extractors.registry import make_extractors
@@ -19,6 +20,8 @@ from mining.methods.control_file import load_control
 from schemas.directions import DirectionCard
 from schemas.errors import InputError
 from schemas.registry import unknown
+from schemas.settings import RunSettings
+from storage import artefacts
 from storage.catalog import Catalog
 from storage.dataset import attribute_fields, image_size
 from storage.files import Store, absolute
@@ -67,7 +70,7 @@ class Studio:
             )
         control = load_control(self.control_url)
         if control.fingerprint and not self.another_generator:
-            self._check_same("the control model", control.generator, control.fingerprint)
+            self.check_same("the control model", control.generator, control.fingerprint)
         return control
 
     def direction(self, name: str) -> DirectionCard:
@@ -114,6 +117,22 @@ class Studio:
                 f"count in natural steps: --direction {name} --to 2"
             )
         return card
+
+    def learned(self, card: DirectionCard) -> LearnedEdit | None:
+        """What a card without a vector edits by, opened once; None for any other card.
+
+        Raises:
+            InputError: the catalogue does not hold the card's file, or it is another kind of file.
+            CorruptDataError: the file is damaged.
+            MissingBackendError: a package that it needs is not installed.
+        """
+        if card.artefact is None or card.artefact.kind != "flow":
+            return None
+        key, kind = card.artefact.sha256, card.artefact.kind
+        if key not in self._opened:
+            data = artefacts.read(self.catalog_url, key)
+            self._opened[key] = open_artefact(data, kind, f"artefact {key[:16]}")
+        return self._opened[key]
 
     def column_of(self, attribute: str) -> str | None:
         """What `measured` calls an attribute, such as "geometry.yaw"; None for a label."""
@@ -169,7 +188,12 @@ class Studio:
         """
         return make_extractors({each["load"]: each["options"] for each in self.manifest.extractors})
 
-    def _check_same(self, what: str, name: str, fingerprint: str) -> None:
+    @cached_property
+    def _opened(self) -> dict[str, LearnedEdit]:
+        return {}
+
+    def check_same(self, what: str, name: str, fingerprint: str) -> None:
+        """InputError where something was made with another generator than the one here."""
         here = self.generator.fingerprint()
         if fingerprint != here:
             raise InputError(
@@ -202,11 +226,11 @@ def open_studio(
         manifest,
         make_generator(about["load"], **about["options"]),
         absolute(control) if control else f"{url}/{CONTROL}",
-        absolute(catalog) if catalog else f"{url}/catalog",
+        absolute(catalog) if catalog else _catalog(url),
         another_generator,
     )
     if not another_generator:
-        studio._check_same("the run's dataset", about["name"], about["fingerprint"])
+        studio.check_same("the run's dataset", about["name"], about["fingerprint"])
     return studio
 
 
@@ -216,7 +240,32 @@ def _manifest(url: str) -> tuple[Manifest, str]:
         store = Store(place)
         if store.exists("manifest.json"):
             return readable_manifest(store), url.removesuffix("/dataset")
+    settings = _settings(url)
+    if settings is not None and settings.dataset_url:
+        store = Store(absolute(settings.dataset_url))
+        if store.exists("manifest.json"):
+            return readable_manifest(store), url
+        raise InputError(
+            f"edit: the run {url} was mined from the dataset {settings.dataset_url}, which is not "
+            "there. Bring it back, or name another dataset of the same generator as the run and "
+            "the files with --matrix, --control or --catalog."
+        )
     state = "holds no dataset" if Store(url).exists() else "does not exist"
     raise InputError(
         f"edit: the run {url} {state}; expected the --out of a `lode mine` run, or its dataset."
     )
+
+
+def _catalog(url: str) -> str:
+    """Where the run published to: beside its results, unless it was told another place."""
+    own = f"{url}/catalog"
+    settings = None if Store(own).exists() else _settings(url)
+    return absolute(settings.catalog) if settings is not None and settings.catalog else own
+
+
+def _settings(url: str) -> RunSettings | None:
+    """What a finished run was told; None where there are no results."""
+    from jobs.conditioning_measured import run_settings
+    from jobs.report.files import NUMBERS
+
+    return run_settings(url) if Store(url).exists(f"results/{NUMBERS}") else None

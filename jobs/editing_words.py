@@ -90,10 +90,13 @@ def row_line(title: str, row: Mapping[str, Any]) -> str:
     return f"{title}; of the rest most, in spreads: {told}"
 
 
-def measured_line(name: str, first: float | None, last: float | None) -> str:
-    """What was measured at both ends of a row; "none" where nothing was found."""
-    ends = ("none" if value is None else f"{value:.3f}" for value in (first, last))
-    return f"  measured {name:<24} {' -> '.join(ends)}"
+def measured_line(name: str, first: float | None, last: float | None, *source: float | None) -> str:
+    """What was measured at both ends of a row, and in its source; "none" where nothing was."""
+    ends = ("none" if value is None else f"{value:.3f}" for value in (first, last, *source))
+    before, after, *whose = ends
+    return f"  measured {name:<24} {before} -> {after}" + "".join(
+        f" ({one} there)" for one in whose
+    )
 
 
 def finite(value: float) -> float | None:

@@ -11,9 +11,10 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from mining.editing.learned import LearnedEdit
 from mining.editing.steps import steps_for
 from mining.generators.base import Floats
-from schemas.directions import DirectionCard
+from schemas.directions import Artefact, DirectionCard
 from schemas.errors import InputError
 from schemas.registry import unknown
 
@@ -78,8 +79,15 @@ def apply_card(
     step: float | NDArray,
     unit: Unit = "norm",
     another_generator: bool = False,
+    learned: LearnedEdit | None = None,
 ) -> Floats:
     """Move the latents of a generator along a direction of the catalogue.
+
+    A card of an attribute flow has no vector; its file moves each latent on a way of its own:
+
+        data = storage.artefacts.read(catalog.url, card.artefact.sha256)
+        learned = open_artefact(data, card.artefact.kind)       # mining.editing.learned
+        apply_card(w_plus, card, fingerprint, 2.0, learned=learned)
 
     Args:
         w_plus: (N, num_ws, D); left as it is.
@@ -89,28 +97,29 @@ def apply_card(
             deviation of the dataset's latents along the direction), "attribute" the attribute's
             own unit by the card's calibration, as `steps_for` has it.
         another_generator: try a direction on a generator that it was not mined from; warns.
+        learned: the artefact that the card names; of no use to a card with a vector.
 
     Returns:
         A new float32 array of w_plus's shape.
 
     Raises:
-        InputError: the card belongs to another generator, to another space than W or W+, holds an
-            artefact, or was not measured in that unit; or as `apply_direction`.
+        InputError: the card belongs to another generator, to another space than W or W+, names an
+            artefact that is no flow or is not the one that came, or was not measured in that unit;
+            or as `apply_direction`.
     """
     who = f"apply: {card.attribute!r} by {card.method!r} ({card.direction_id[:10]})"
-    _check_appliable(who, card)
+    _check_appliable(who, card, learned)
     norms = steps_of_norm(who, card, step, unit)
     if card.generator_fingerprint != generator_fingerprint:
         _check_other_generator(who, card, generator_fingerprint, another_generator)
+    if card.artefact is not None and learned is not None:
+        return learned.edit(w_plus, card.attribute, norms)
     return apply_direction(w_plus, card.vector, norms, card.layers)
 
 
-def _check_appliable(who: str, card: DirectionCard) -> None:
+def _check_appliable(who: str, card: DirectionCard, learned: LearnedEdit | None) -> None:
     if card.artefact is not None:
-        raise InputError(
-            f"{who} is a {card.artefact.kind}, not one vector; load its file and derive a "
-            "direction from it, or choose a card that has one."
-        )
+        _check_artefact(who, card.artefact, learned)
     if card.space == "z":
         raise InputError(
             f"{who} lies in Z, latents of W+ came; add step * card.vector to z first and map the "
@@ -120,6 +129,31 @@ def _check_appliable(who: str, card: DirectionCard) -> None:
         raise InputError(
             f"{who} lies in {card.space.upper()}, latents of W+ came; styles are added inside the "
             "generator, after its affine layers. Choose a direction of W or W+."
+        )
+
+
+def _check_artefact(who: str, artefact: Artefact, learned: LearnedEdit | None) -> None:
+    """Refuse an artefact that holds no way for one attribute, or is another than the one opened."""
+    if artefact.kind == "matrix":
+        raise InputError(
+            f"{who} is a matrix of many directions, not one; `lode edit matrix` moves several "
+            "together, and each of its columns has a card of its own."
+        )
+    if artefact.kind != "flow":
+        raise InputError(
+            f"{who} is a {artefact.kind}, not one vector; load its file and derive a "
+            "direction from it, or choose a card that has one."
+        )
+    if learned is None:
+        raise InputError(
+            f"{who} is a flow, which has no vector: its file edits in its place. Expected "
+            "learned=open_artefact(storage.artefacts.read(catalog_url, card.artefact.sha256), "
+            "'flow') of mining.editing.learned."
+        )
+    if learned.sha256 != artefact.sha256:
+        raise InputError(
+            f"{who} names the artefact {artefact.sha256[:16]}, {learned.sha256[:16]} came; open "
+            "the file that the card names."
         )
 
 

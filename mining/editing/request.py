@@ -119,7 +119,7 @@ class Request:
                 raise unknown("code", code, names)
 
 
-def parse_request(text: str) -> Request:
+def parse_request(text: str, syntax: str = SYNTAX) -> Request:
     """Read changes separated by commas: CODE=VALUE, CODE+=VALUE, CODE-=VALUE or CODE=FIRST..LAST.
 
     `=` says what a code becomes, `+=` and `-=` change it. Angles are in degrees, t_x and t_y in
@@ -127,12 +127,15 @@ def parse_request(text: str) -> Request:
     the code's spreads over the latents that the regressor was trained on, from its mean or, after
     += and -=, from what it is. Two values with two dots between are the ends of a sweep.
 
+    Args:
+        syntax: what errors give as an example.
+
     Raises:
         InputError: the text is none of this, a value is not finite, or a code comes twice.
     """
     if len(text) > LONGEST:
         raise InputError(f"edit: a request of {len(text):,} characters; at most {LONGEST:,}.")
-    changes = [_change(part.strip()) for part in text.rstrip().rstrip(",").split(",")]
+    changes = [_change(part.strip(), syntax) for part in text.rstrip().rstrip(",").split(",")]
     codes = [change.code for change in changes]
     twice = sorted({code for code in codes if codes.count(code) > 1})
     if twice:
@@ -157,10 +160,10 @@ def unit_of(code: str) -> str:
     return "of the image" if code in component_names(0)[-2:] else "1"
 
 
-def _change(part: str) -> Change:
+def _change(part: str, syntax: str) -> Change:
     found = _PART.fullmatch(part)
     if found is None:
-        raise InputError(f"edit: {part!r} cannot be read; expected such as {SYNTAX}.")
+        raise InputError(f"edit: {part!r} cannot be read; expected such as {syntax}.")
     turn = -1 if found["sign"] == "-" else 1
     value = turn * float(found["value"])
     first = None if found["first"] is None else turn * float(found["first"])
