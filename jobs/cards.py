@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -23,8 +25,9 @@ from mining.generators.base import KnownTruth, Truth
 from mining.generators.registry import make_generator
 from mining.labels import Label
 from mining.methods.base import Direction
+from mining.methods.learned import Learned
 from mining.methods.naming import name_of
-from schemas.directions import DirectionCard, Provenance, Response
+from schemas.directions import Artefact, DirectionCard, Provenance, Response
 from schemas.settings import RunSettings
 from storage.dataset import Dataset
 from storage.manifest import Manifest
@@ -49,8 +52,9 @@ def make_cards(
             evidence={**direction.evidence, **_counts(rescored)},
             **_costs(rescored, config),
             **_steadiness(mined, direction),
+            **_file(mined, direction),
         )
-        card = named(card) if card.aimless else card
+        card = named(card) if card.aimless else _in_own_unit(card)
         card = _calibrated(card, rescored, pairs, config)
         cards.append(_with_leak(card, rescored, pairs, config))
     return cards
@@ -139,6 +143,31 @@ def known_truth(manifest: Manifest) -> Truth | None:
     about = manifest.generator
     generator = make_generator(about["load"], **about["options"])
     return generator.truth() if isinstance(generator, KnownTruth) else None
+
+
+def artefact_of(learned: Learned) -> Artefact:
+    """What a card says of a learned method's file."""
+    sha256 = hashlib.sha256(learned.artefact).hexdigest()
+    return Artefact(learned.kind, sha256, len(learned.artefact))
+
+
+def _file(mined: Mined, direction: Direction) -> dict[str, Any]:
+    """The file that edits in the vector's place, by the card's names; nothing where none does."""
+    if not direction.artefact:
+        return {}
+    artefact = artefact_of(mined.learned[direction.method])
+    return {"artefact": artefact, "vector": np.empty(0, np.float32)}
+
+
+def _in_own_unit(card: DirectionCard) -> DirectionCard:
+    """The card in the unit that its attribute is measured in, where it was fitted in another.
+
+    A matrix's smile counts standard deviations of a shape model, a measured one millimetres.
+    """
+    if card.own is None or card.own.unit == card.unit:
+        return card
+    note = f"Fitted in {card.unit}, {card.slope:.3g} of them per unit step."
+    return replace(card, unit=card.own.unit, slope=math.nan, notes=note)
 
 
 def _costs(rescored: Rescored, config: RescoringConfig) -> dict[str, float]:

@@ -28,8 +28,8 @@ class EvaluationKeys:
         about = [manifest.generator, *manifest.extractors]
         asked = settings.model_dump(exclude={"bootstrap"})  # which is drawn later
         told = sorted((name, made.expression.text, made.unit) for name, made in labels.items())
-        modules = [STAGE, _module(manifest.generator["load"], GENERATORS)]
-        modules += [_module(one["load"], EXTRACTORS) for one in manifest.extractors]
+        modules = [STAGE, module_of(manifest.generator["load"], GENERATORS)]
+        modules += [module_of(one["load"], EXTRACTORS) for one in manifest.extractors]
         self._parts = [sampled, [dict(one) for one in about], asked, told]
         self._parts.append(computed_by(manifest, modules))
 
@@ -41,10 +41,12 @@ class EvaluationKeys:
     def rescored(self, direction: Direction, sigma: float) -> str:
         """Of the images edited along one direction, whatever it was mined by or for."""
         moved = [digest(direction.vector), list(direction.layers), sigma]
+        if direction.artefact:  # whose file decides the edits, and for each attribute others
+            moved += [direction.artefact, direction.attribute]
         return key_of("rescored", *self._parts, moved)
 
 
-def _module(name: str, registry: Registry) -> str:
+def module_of(name: str, registry: Registry) -> str:
     """The module of what a registry, or a "module:attribute" of one's own, names."""
     plain: Any = unmarked(name)
     target, _ = registry.get(plain, (plain, ""))

@@ -17,8 +17,10 @@ from jobs.instruments import DESCRIPTOR, open_instruments
 from jobs.placement import hide_gpus
 from jobs.progress import Progress
 from jobs.results_cache import CACHED, ResultsCache
+from mining.editing.learned import LearnedEdit, open_artefact
 from mining.evaluation.rescoring import (
     Bases,
+    Edit,
     Pair,
     Rescored,
     RescoringConfig,
@@ -37,6 +39,7 @@ from storage.manifest import Manifest
 HELD_OUT = 2**32  # a shard number that no dataset reaches, so these latents are in none
 SPARE = 2  # candidates per identity: one without a measurable face is passed over
 Job = tuple[Direction, float]  # and its sigma
+LearnedFile = tuple[str, bytes]  # the kind of an artefact, and its bytes
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,7 @@ class Evaluator:
             rescoring_config(settings, descriptor), image_size=image_size(manifest)
         )
         self._dataset = manifest.settings
+        self._opened: dict[str, LearnedEdit] = {}
 
     def bases(self) -> Bases:
         """Held-out identities whose unedited image has a measured face."""
@@ -88,9 +92,18 @@ class Evaluator:
         return self._measured(latents.w_plus[usable], condition)
 
     def rescore(
-        self, name: str, direction: Direction, sigma: float, bases: Bases
+        self,
+        name: str,
+        direction: Direction,
+        sigma: float,
+        bases: Bases,
+        learned: LearnedFile | None = None,
     ) -> tuple[str, Rescored]:
-        """Measure one direction; `name` comes back with the result."""
+        """Measure one direction; `name` comes back with the result.
+
+        Args:
+            learned: the file that edits in the direction's place, where one does.
+        """
         done = rescore(
             self._generator,
             self._extractors,
@@ -99,8 +112,17 @@ class Evaluator:
             bases,
             self._config,
             direction.layers,
+            None if learned is None else self._edit(direction, *learned),
         )
         return name, done
+
+    def _edit(self, direction: Direction, kind: str, data: bytes) -> Edit:
+        """What a learned file does for the direction's attribute; it is opened once."""
+        key = direction.artefact
+        if key not in self._opened:
+            self._opened = {key: open_artefact(data, kind, f"the {kind} of {direction.method}")}
+        opened, attribute = self._opened[key], direction.attribute
+        return lambda w_plus, steps: opened.edit(w_plus, attribute, steps)
 
     def _measured(self, w_plus: Floats, condition: Floats | None) -> Bases:
         return measure_bases(self._generator, self._extractors, w_plus, self._config, condition)
@@ -138,6 +160,7 @@ def evaluate(
     engine: EngineSettings,
     labels: Mapping[str, Label] | None = None,
     cache: ResultsCache | None = None,
+    files: Mapping[str, LearnedFile] | None = None,
 ) -> list[Evaluated]:
     """Measure every direction on the running Ray; results in the order of `directions`.
 
@@ -145,6 +168,7 @@ def evaluate(
         latents: (N, D) of the dataset, which sigma is taken from.
         labels: attributes of the user's own, to be measured too.
         cache: what earlier runs measured; without one everything is.
+        files: the artefacts that directions name, by their SHA-256.
 
     Raises:
         RunError: a worker failed.
@@ -167,7 +191,7 @@ def evaluate(
         missing = {name: job for name, job in distinct.items() if name not in results}
         made = functools.partial(_actors, manifest, settings, engine, labels, len(missing))
         with plain_errors("evaluating"):
-            for name, rescored in _rescored_on_ray(made, missing, keys.bases, cache):
+            for name, rescored in _rescored_on_ray(made, missing, keys.bases, cache, files or {}):
                 results[name] = rescored
                 cache.put(name, rescored)
                 progress.advance(renders)
@@ -177,7 +201,11 @@ def evaluate(
 
 
 def _rescored_on_ray(
-    make: Callable[[], list[Any]], jobs: Mapping[str, Job], key: str, cache: ResultsCache
+    make: Callable[[], list[Any]],
+    jobs: Mapping[str, Job],
+    key: str,
+    cache: ResultsCache,
+    files: Mapping[str, LearnedFile],
 ) -> Iterator[tuple[str, Rescored]]:
     """Each direction's measurements under its name, as the actors finish.
 
@@ -197,9 +225,11 @@ def _rescored_on_ray(
             bases = ray.get(actors[0].bases.remote())
             cache.put(key, bases)
         shared = ray.put(bases)
+        read = {direction.artefact for direction, _ in jobs.values() if direction.artefact}
+        sent = {sha256: ray.put(files[sha256]) for sha256 in read}
         pool = ActorPool(actors)
         for name, (direction, sigma) in jobs.items():
-            job = (name, direction, sigma, shared)
+            job = (name, direction, sigma, shared, sent.get(direction.artefact))
             pool.submit(lambda actor, given: actor.rescore.remote(*given), job)
         while pool.has_next():
             name, rescored = pool.get_next_unordered()
@@ -230,6 +260,7 @@ def _actors(
 def spread_along(latents: NDArray[np.float32], direction: Direction, num_ws: int) -> float:
     """Standard deviation of (N, D) latents along a direction of their space.
 
+    A direction of W+ is along the sum of its rows in latents of W, whose rows are all equal.
     A direction of W in latents of W+ moves several rows: the root mean square of their
     standard deviations, over the rows that it is applied to.
 
@@ -237,6 +268,8 @@ def spread_along(latents: NDArray[np.float32], direction: Direction, num_ws: int
         latents: (N, D): w, or num_ws rows of W+ laid end to end.
     """
     vector = np.asarray(direction.vector, np.float64)
+    if vector.ndim == 2 and latents.shape[1] == vector.shape[1] and num_ws > 1:
+        vector = vector.sum(axis=0)  # one w for all rows, which all move by what theirs says
     if vector.size == latents.shape[1]:
         return float(np.std(latents.astype(np.float64) @ vector.ravel()))
     rows = latents.reshape(len(latents), num_ws, -1).astype(np.float64) @ vector  # (N, num_ws)

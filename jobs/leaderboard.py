@@ -20,6 +20,7 @@ from jobs.evaluation_stage import rescoring_config
 from jobs.filter_dataset import filter_dataset
 from jobs.generate_dataset import dataset_url, generate
 from jobs.leaderboard_times import CONTROL, Name, time_methods
+from jobs.learned_checks import check_devices
 from jobs.mine_directions import catalog_of, run
 from jobs.mining_data import read_data, read_styles, without
 from jobs.mining_stage import check_mining
@@ -55,6 +56,7 @@ def make_board(settings: RunSettings, samples: Sequence[int]) -> Board:
     manifest = open_whole(dataset_url(wanted)).manifest if given else described(wanted)
     truth, names = _truth(manifest, settings)
     check_mining(settings.mining, manifest)
+    check_devices(settings.mining, settings.engine)
     rescoring_config(settings.evaluation)
     whole = _whole(wanted)
     scores: list[Score] = []
@@ -162,7 +164,7 @@ def _timed(
 ) -> dict[Name, float]:
     styles, skipped = read_styles(mining, dataset.manifest, settings.engine)
     chosen = without(mining, skipped)
-    return time_methods(read_data(dataset, chosen, styles), chosen, count, mined)
+    return time_methods(read_data(dataset, chosen, styles), chosen, count, mined, dataset)
 
 
 def _facts(settings: RunSettings, whole: Dataset) -> Mapping[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Collection
 from typing import Any
@@ -9,21 +10,28 @@ from typing import Any
 import numpy as np
 
 from jobs.control_stage import control_configs
+from jobs.learned_data import read_rows
+from jobs.learned_task import Training, learn_here
 from jobs.mining_data import MiningData
 from jobs.mining_stage import make_config
 from jobs.mining_task import mine_one
 from jobs.progress import Progress
-from mining.methods.registry import SUPERVISED_METHODS
+from mining.methods.registry import LEARNED_METHODS, SUPERVISED_METHODS
 from mining.methods.registry import needs_control as with_control
 from mining.threads import limit_threads
 from schemas.settings import MiningSettings
+from storage.dataset import Dataset
 
 Name = tuple[str, str]  # method, attribute
 CONTROL = ("control", "")  # the model that several methods share, fitted once for all attributes
 
 
 def time_methods(
-    data: MiningData, mining: MiningSettings, samples: int, mined: Collection[Name]
+    data: MiningData,
+    mining: MiningSettings,
+    samples: int,
+    mined: Collection[Name],
+    dataset: Dataset,
 ) -> dict[Name, float]:
     """Seconds of each (method, attribute), attribute "" where a method has none.
 
@@ -31,6 +39,7 @@ def time_methods(
 
     Args:
         mined: what the run found, by method and attribute; what failed there is not tried again.
+        dataset: that the data was read of; learned methods read more of it, which is not timed.
     """
     limit_threads(1)
     found: dict[Name, float] = {}
@@ -41,9 +50,13 @@ def time_methods(
             found[CONTROL], control = _timed(lambda: _control(data, mining))
         for method, attribute in jobs:
             config = make_config(method, mining.methods[method], mining.seed)
-            found[method, attribute], _ = _timed(
-                lambda m=method, a=attribute, c=config: mine_one(data, m, a, c, control)
-            )
+            work = functools.partial(mine_one, data, method, attribute, config, control)
+            if method in LEARNED_METHODS:
+                rows = read_rows(dataset, data, method, config, mining)
+                about = dict(dataset.manifest.generator)
+                told = Training(method, config, "", None, 0.0, about)
+                work = functools.partial(learn_here, rows, told)
+            found[method, attribute], _ = _timed(work)
             progress.advance(1)
     return found
 

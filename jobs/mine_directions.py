@@ -19,11 +19,13 @@ from jobs.description import as_generator, described
 from jobs.editing_run import CONTROL
 from jobs.evaluation_stage import check_evaluator, evaluate, rescoring_config
 from jobs.generate_dataset import DEMO, dataset_url, make_shards, open_complete, prepare
+from jobs.learned_cards import artefact_cards, files_of, keep_artefacts
+from jobs.learned_checks import check_devices
 from jobs.mining_data import labels_of, read_data, read_styles, without
 from jobs.mining_stage import Mined, check_mining, configs_of, mine
 from jobs.parents import open_whole
 from jobs.placement import check_placement, mining_needs
-from jobs.publish import make_report, publication_id, shape_of
+from jobs.publish import make_report, publish_cards, shape_of
 from jobs.report.data import Stage
 from jobs.results_cache import ResultsCache
 from jobs.stability_stage import measure
@@ -53,6 +55,7 @@ class RunResult:
     report_url: str
     duplicates: tuple[Duplicate, ...]  # directions that all but repeat one of the catalogue
     kept: dict[str, int]  # results "from before" and those "made" in this run
+    artefacts: tuple[DirectionCard, ...] = ()  # of files that several of the directions come from
 
 
 def run(settings: RunSettings) -> RunResult:
@@ -65,6 +68,7 @@ def run(settings: RunSettings) -> RunResult:
     given = settings.dataset_url is not None
     manifest = _finished(settings) if given else described(settings)
     check_mining(settings.mining, manifest)
+    check_devices(settings.mining, settings.engine)
     styles, skipped = read_styles(settings.mining, manifest, settings.engine)
     mining = without(settings.mining, skipped)
     rescoring_config(settings.evaluation)
@@ -81,20 +85,25 @@ def run(settings: RunSettings) -> RunResult:
                 make_shards(url, manifest, missing, settings.engine)
         dataset = open_complete(settings)
         data = read_data(dataset, mining, styles)
-        cache = ResultsCache(out if settings.engine.results_cache else None)
+        kept_at = out if settings.engine.results_cache else None
+        cache = ResultsCache(kept_at)
         with _timed(stages, "mine", f"{len(data.latents):,} rows"):
-            mined = replace(mine(data, mining, dataset, cache), skipped=skipped)
+            found = mine(data, mining, dataset, cache, settings.engine, kept_at)
+            mined = replace(found, skipped=skipped)
         with _timed(stages, "stability", "halves, sizes and seeds"):
             steady = measure(mined, configs_of(mining), data, mining, manifest, cache)
             mined = replace(mined, stability=steady)
         with _timed(stages, "evaluate", f"{len(mined.directions)} directions"):
             measured = (manifest, data.latents, mined.directions, settings.evaluation)
-            labels = labels_of(mining)
-            evaluated = evaluate(*measured, settings.engine, labels, cache)
+            more = (labels_of(mining), cache, files_of(mined))
+            evaluated = evaluate(*measured, settings.engine, *more)
         cache.prune()
     with _timed(stages, "publish", ""):
-        cards = make_cards(settings, dataset, mined, evaluated)
-        cards, duplicates = _publish(catalog, settings, dataset, cards)
+        keep_artefacts(mined, catalog_url, out)
+        made = make_cards(settings, dataset, mined, evaluated)
+        made += artefact_cards(dataset, mined, settings.mining.seed)
+        published, duplicates = publish_cards(catalog, settings, dataset, made)
+        cards, whole = published[: len(evaluated)], published[len(evaluated) :]
     report = make_report(settings, dataset, mined, evaluated, cards, stages)
     report.save(f"{out}/results")
     _write_control(mined, out)
@@ -106,9 +115,8 @@ def run(settings: RunSettings) -> RunResult:
     finally:
         report_url = write_report(out)
     kept = {"from_before": cache.found, "made": cache.made}
-    return RunResult(
-        dataset, tuple(cards), mined, tuple(stages), catalog_url, report_url, duplicates, kept
-    )
+    told = (tuple(stages), catalog_url, report_url, duplicates, kept)
+    return RunResult(dataset, tuple(cards), mined, *told, tuple(whole))
 
 
 def _finished(settings: RunSettings) -> Manifest:
@@ -141,25 +149,6 @@ def _finished(settings: RunSettings) -> Manifest:
 def _only(options: Mapping[str, Any], part: str, places: Sequence[str]) -> dict[str, Any]:
     """Of a part's options those that say where a file lies: all others are the dataset's own."""
     return {name: value for name, value in options.items() if f"{part}.{name}" in places}
-
-
-def _publish(
-    catalog: Catalog, settings: RunSettings, dataset: Dataset, cards: Sequence[DirectionCard]
-) -> tuple[list[DirectionCard], tuple[Duplicate, ...]]:
-    """Publish in one commit; the cards with their versions there, and near-duplicates."""
-    name = publication_id(settings, dataset, cards)
-    done = catalog.publish(cards, name)
-    standing = {card.direction_id: card for card in catalog.publication(name)}
-    numbered = [replace(card, version=standing[card.direction_id].version) for card in cards]
-    return numbered, _unexpected(done.duplicates or (), cards)
-
-
-def _unexpected(
-    duplicates: Sequence[Duplicate], cards: Sequence[DirectionCard]
-) -> tuple[Duplicate, ...]:
-    """Less those among the random control's directions: they are one vector but for its sign."""
-    drawn = {card.direction_id for card in cards if card.method in DRAWN}
-    return tuple(pair for pair in duplicates if not {pair.direction_id, pair.other} <= drawn)
 
 
 def _aimed(cards: Sequence[DirectionCard]) -> list[DirectionCard]:

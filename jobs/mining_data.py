@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from jobs.description import as_generator
 from mining.generators.base import Floats, StyleWeights
 from mining.generators.registry import make_generator
 from mining.labels import Label, make_labels, needed_columns, values_in, with_labels
-from mining.methods.registry import SUPERVISED_METHODS, WEIGHT_METHODS
+from mining.methods.registry import SCORED, SUPERVISED_METHODS, WEIGHT_METHODS
 from mining.methods.registry import needs_control as with_control
 from mining.stored import latent_column
 from schemas.errors import InputError
@@ -46,8 +47,17 @@ class MiningData:
 
 def mined_attributes(mining: MiningSettings) -> list[str]:
     """The attributes that are mined: none where no method reads scores."""
+    own = {name: _listed(options) for name, options in mining.methods.items() if name in SCORED}
     supervised = any(method in SUPERVISED_METHODS for method in mining.methods)
-    return list(mining.attributes) if supervised else []
+    shared = supervised or not all(own.values())
+    names = [*(mining.attributes if shared else []), *(name for x in own.values() for name in x)]
+    return list(dict.fromkeys(names))
+
+
+def _listed(options: Mapping[str, Any]) -> list[str]:
+    """The attributes that a method names for itself; [] where it takes those of the settings."""
+    found = options.get("attributes")
+    return found if isinstance(found, list) else []
 
 
 def labels_of(mining: MiningSettings) -> dict[str, Label]:

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 
 from jobs.control_stage import control_configs, control_model, seeded
+from jobs.learned_checks import check_learned, learned_config
+from jobs.learned_stage import learn_all
 from jobs.mining_data import MiningData, labels_of, mined_attributes, needs_control
 from jobs.mining_keys import MiningKeys, control_digest
 from jobs.mining_task import mine_one
@@ -26,9 +28,11 @@ from mining.evaluation.stability import Stability
 from mining.labels import check_labels, with_labels
 from mining.methods.base import Direction
 from mining.methods.camera import component_names
+from mining.methods.learned import Learned
 from mining.methods.registry import (
     CODE_METHODS,
     CONFIGS,
+    LEARNED_METHODS,
     METHODS,
     SUPERVISED_METHODS,
     UNSUPERVISED_METHODS,
@@ -37,7 +41,7 @@ from mining.methods.registry import needs_control as with_control
 from mining.stored import latent_column
 from schemas.errors import InputError, RunError
 from schemas.registry import build, load, unknown
-from schemas.settings import MiningSettings
+from schemas.settings import EngineSettings, MiningSettings
 from storage.dataset import Dataset
 from storage.manifest import Manifest
 
@@ -56,6 +60,7 @@ class Mined:
     checks: Any | None = None  # ShapeChecks, where there is a control model
     skipped: Mapping[str, str] = field(default_factory=dict)  # method that cannot be run -> why
     stability: Mapping[Name, Stability] = field(default_factory=dict)  # of what was mined again
+    learned: Mapping[str, Learned] = field(default_factory=dict)  # learned method -> what it found
 
 
 def check_mining(mining: MiningSettings, manifest: Manifest) -> None:
@@ -80,6 +85,8 @@ def check_mining(mining: MiningSettings, manifest: Manifest) -> None:
             _check_unsupervised(method, config, manifest)
         if method in CODE_METHODS:
             _check_codes(config, mining)
+        if method in LEARNED_METHODS:
+            check_learned(method, config, mining, manifest)
     columns = {field.name: field for field in manifest.fields}
     if needs_control(mining):
         control_configs(mining)
@@ -131,6 +138,8 @@ def _check_codes(config: Any, mining: MiningSettings) -> None:
 
 def make_config(name: str, options: Mapping[str, Any], seed: int) -> Any:
     """A method's frozen settings; the run's seed where it takes one and none is given."""
+    if name in LEARNED_METHODS:
+        return learned_config(name, options, seed)
     fields = {field.name for field in dataclasses.fields(load("method", name, CONFIGS))}
     return build("method", name, CONFIGS, seeded(fields, options, seed))
 
@@ -142,13 +151,20 @@ def configs_of(mining: MiningSettings) -> dict[str, Any]:
 
 
 def mine(
-    data: MiningData, mining: MiningSettings, dataset: Dataset, cache: ResultsCache | None = None
+    data: MiningData,
+    mining: MiningSettings,
+    dataset: Dataset,
+    cache: ResultsCache | None = None,
+    engine: EngineSettings | None = None,
+    out: str | None = None,
 ) -> Mined:
     """Run every method, the supervised ones on every attribute, on the running Ray.
 
     Args:
         data: what was read of the dataset.
         cache: what earlier runs found; without one everything is mined.
+        engine: says which GPUs learned methods get; none without it.
+        out: the run's folder, where learned methods keep what they need to go on; None keeps none.
 
     What refuses its data, or breaks, fails alone and is listed.
 
@@ -166,9 +182,40 @@ def mine(
     wanted = {
         (method, attribute): keys.direction(method, attribute, config)
         for method, config in configs.items()
-        if not with_control(method) or control is not None
+        if method not in LEARNED_METHODS and (not with_control(method) or control is not None)
         for attribute in (mining.attributes if method in SUPERVISED_METHODS else [""])
     }
+    found, lost = _found(wanted, configs, control, data, stored, cache)
+    engine = engine or EngineSettings.model_validate({})
+    learned = learn_all(dataset, data, mining, configs, engine, cache, out)
+    failures = {**failures, **lost, **learned.failures}
+    if not found and not learned.found:
+        reasons = "; ".join(f"{name}: {why}" for name, why in failures.items())
+        raise RunError(f"mining found no direction. {reasons}")
+    ordered = [made for name in wanted for made in found.get(name, ())]
+    ordered += [made for each in learned.found.values() for made in each.directions]
+    plain = {name: config for name, config in configs.items() if name not in LEARNED_METHODS}
+    settings = {method: settings_json(method, config, mining) for method, config in plain.items()}
+    settings |= learned.settings
+    return Mined(tuple(ordered), settings, control, failures, checks, learned=learned.found)
+
+
+def _found(
+    wanted: Mapping[Name, str],
+    configs: Mapping[str, Any],
+    control: Any,
+    data: MiningData,
+    stored: Callable[[], Any],
+    cache: ResultsCache,
+) -> tuple[dict[Name, tuple[Direction, ...]], dict[str, str]]:
+    """The directions of each method and attribute, kept ones where there are, and the failures.
+
+    Args:
+        wanted: method and attribute -> the key of the result.
+    """
+    if not wanted:
+        return {}, {}
+    failures: dict[str, str] = {}
     kept = {name: cache.get(key, KINDS, _fits(name, data)) for name, key in wanted.items()}
     found = {name: made for name, made in kept.items() if made is not None}
     counts = {name: _directions(*name, configs[name[0]], control) for name in wanted}
@@ -184,12 +231,7 @@ def mine(
             found[name] = made
             cache.put(wanted[name], made)
             progress.advance(counts[name])
-    if not found:
-        reasons = "; ".join(f"{name}: {why}" for name, why in failures.items())
-        raise RunError(f"mining found no direction. {reasons}")
-    ordered = tuple(made for name in wanted for made in found.get(name, ()))
-    settings = {method: settings_json(method, config, mining) for method, config in configs.items()}
-    return Mined(ordered, settings, control, failures, checks)
+    return found, failures
 
 
 def _on_ray(

@@ -6,12 +6,14 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
 
 from jobs.attributes import attribute_pairs
 from jobs.evaluation_stage import Evaluated, rescoring_config
+from jobs.learned_cards import artefact_facts, loss_curves
 from jobs.mining_data import MiningData, labels_of
 from jobs.mining_stage import Mined
 from jobs.report.data import (
@@ -31,9 +33,12 @@ from mining.evaluation.rescoring import RescoringConfig
 from mining.evaluation.scalars import Pair
 from mining.evaluation.stability import Stability
 from mining.labels import Label, attribute_values, with_labels
+from mining.methods.registry import DRAWN
 from schemas.directions import DirectionCard
 from schemas.settings import RunSettings
+from storage.catalog import Catalog
 from storage.dataset import Dataset, image_size
+from storage.duplicates import Duplicate
 
 
 def make_report(
@@ -65,6 +70,7 @@ def make_report(
         ),
         stability=_stability(cards, mined),
         identity=_identity(cards, evaluated, config),
+        artefacts=tuple(artefact_facts(mined)),
     )
 
 
@@ -145,6 +151,25 @@ def _strips(
     return tuple(strip_of(card, item.rescored, pairs.get(own)) for card, item, own in owns)
 
 
+def publish_cards(
+    catalog: Catalog, settings: RunSettings, dataset: Dataset, cards: Sequence[DirectionCard]
+) -> tuple[list[DirectionCard], tuple[Duplicate, ...]]:
+    """Publish in one commit; the cards with their versions there, and near-duplicates."""
+    name = publication_id(settings, dataset, cards)
+    done = catalog.publish(cards, name)
+    standing = {card.direction_id: card for card in catalog.publication(name)}
+    numbered = [replace(card, version=standing[card.direction_id].version) for card in cards]
+    return numbered, _unexpected(done.duplicates or (), cards)
+
+
+def _unexpected(
+    duplicates: Sequence[Duplicate], cards: Sequence[DirectionCard]
+) -> tuple[Duplicate, ...]:
+    """Less those among the random control's directions: they are one vector but for its sign."""
+    drawn = {card.direction_id for card in cards if card.method in DRAWN}
+    return tuple(pair for pair in duplicates if not {pair.direction_id, pair.other} <= drawn)
+
+
 def shape_of(mined: Mined, data: MiningData, dataset: Dataset, seed: int) -> ShapeFacts | None:
     """What the report shows of the shape model; None where no method needed one.
 
@@ -165,14 +190,14 @@ def shape_of(mined: Mined, data: MiningData, dataset: Dataset, seed: int) -> Sha
 
 
 def _curves(mined: Mined) -> tuple[LossCurve, ...]:
+    learned = loss_curves(mined)
     if mined.control is None:
-        return ()
+        return tuple(learned)
     regressor = mined.control.regressor
-    return (
-        LossCurve(
-            "regressor w -> q",
-            "landmarks' squared error plus the codes' own",
-            tuple(regressor.train_loss),
-            tuple(regressor.held_out_loss),
-        ),
+    own = LossCurve(
+        "regressor w -> q",
+        "landmarks' squared error plus the codes' own",
+        tuple(regressor.train_loss),
+        tuple(regressor.held_out_loss),
     )
+    return own, *learned

@@ -32,6 +32,10 @@ from storage.selecting import row_fields
 STEP, EFFECT = KINDS = ("step", "effect")
 REACH = 4.0  # sigma: edits of equal effect that need more go where no latents are
 SPACES = ("w", "w+")
+INSTEAD = {  # of artefacts: what there is to measure them
+    "flow": ": its card holds what `lode mine` measured, at the settings of that run",
+    "matrix": ": its columns are directions of their own",
+}
 
 
 @dataclass(frozen=True)
@@ -233,7 +237,8 @@ def _unfit(card: DirectionCard, manifest: Manifest, sigma: float) -> str:
     if card.generator_fingerprint != manifest.generator["fingerprint"]:
         return f"it is of another generator ({card.generator}) than the dataset"
     if card.artefact is not None:
-        return f"it is a {card.artefact.kind}, not one vector"
+        kind = card.artefact.kind
+        return f"it is a {kind}, not one vector{INSTEAD.get(kind, '')}"
     if card.space not in SPACES:
         return f"it is of space {card.space}; expected {' or '.join(SPACES)}"
     if card.vector.shape not in _shapes(manifest):

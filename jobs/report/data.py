@@ -84,6 +84,19 @@ class LossCurve:
 
 
 @dataclass(frozen=True)
+class ArtefactFacts:
+    """A file that a learned method left: a matrix, a flow."""
+
+    method: str
+    kind: str
+    path: str  # under the run's folder
+    sha256: str
+    bytes: int
+    attributes: tuple[str, ...]  # that it changes
+    evidence: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Stage:
     """One stage of the run."""
 
@@ -112,6 +125,7 @@ class ReportData:
     stability: Mapping[str, Stability] = field(default_factory=dict)  # by direction_id
     # direction_id -> mean change of the face embedding's cosine per edit, and its 95 % interval
     identity: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
+    artefacts: tuple[ArtefactFacts, ...] = ()  # of learned methods
     shape: ShapeFacts | None = None  # where a method needed the control model
 
     def save(self, folder: str) -> None:

@@ -21,7 +21,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import TypeAdapter, ValidationError
 
-from jobs.report.data import DatasetFacts, LossCurve, Picture, ReportData, Stage, Strip
+from jobs.report.data import (
+    ArtefactFacts,
+    DatasetFacts,
+    LossCurve,
+    Picture,
+    ReportData,
+    Stage,
+    Strip,
+)
 from jobs.report.response_curves import ResponseCurve
 from jobs.report.shape_files import SAMPLE_SCHEMA, read_shape, sample_rows, without_samples
 from mining.evaluation.stability import Stability
@@ -35,7 +43,7 @@ NUMBERS, VECTORS, STRIPS = "report.json", "vectors.parquet", "strips.parquet"
 SHAPE = "shape.parquet"
 PLAIN = (  # fields that go into report.json as they are
     "title", "created_at", "settings", "code_version", "packages", "failures", "skipped", "dataset",
-    "curves", "stages", "response_curves", "stability", "identity",
+    "curves", "stages", "response_curves", "stability", "identity", "artefacts",
 )  # fmt: skip
 
 VECTOR_SCHEMA = pa.schema(
@@ -141,6 +149,7 @@ def _measured(document: Mapping[str, Any]) -> dict[str, Any]:
     curves = TypeAdapter(tuple[ResponseCurve, ...])
     stability = TypeAdapter(dict[str, Stability])
     identity = TypeAdapter(dict[str, tuple[float, float, float]])
+    artefacts = TypeAdapter(tuple[ArtefactFacts, ...])
     read = curves.validate_python(document.get("response_curves", ()))
     _check_curves(read)
     return {
@@ -148,6 +157,7 @@ def _measured(document: Mapping[str, Any]) -> dict[str, Any]:
         "response_curves": read,
         "stability": stability.validate_python(document.get("stability", {})),
         "identity": identity.validate_python(document.get("identity", {})),
+        "artefacts": artefacts.validate_python(document.get("artefacts", ())),
     }
 
 

@@ -155,7 +155,10 @@ def _score(
     chosen = card.attribute != attribute
     effect = _effect(card, attribute)
     sign = -1.0 if chosen and effect < 0 else 1.0
-    cosine = truth_cosine(truth, parameter, card.vector, card.space)
+    if card.artefact is not None:  # no one vector: that of its mean step was compared when mined
+        cosine = card.truth_cosine
+    else:
+        cosine = truth_cosine(truth, parameter, card.vector, card.space)
     return Score(
         method=card.method,
         attribute=attribute,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,6 +23,9 @@ from mining.extractors.base import Extractor, measure
 from mining.generators.base import Floats, Generator
 from mining.rendering import images_of
 from schemas.errors import InputError
+
+# (R, num_ws, w_dim) latents and (R,) steps of norm 1 -> the edited latents
+Edit = Callable[[Floats, NDArray[np.float64]], Floats]
 
 
 @dataclass(frozen=True)
@@ -159,6 +162,7 @@ def rescore(
     bases: Bases,
     config: RescoringConfig | None = None,
     layers: Sequence[int] = (),
+    edit: Edit | None = None,
 ) -> Rescored:
     """Render every identity at steps along a direction and measure it again.
 
@@ -173,6 +177,7 @@ def rescore(
         bases: from `measure_bases` with the same generator and extractors; the first
             config.identities of them are used.
         layers: rows of W+ that move; empty means all.
+        edit: moves latents in the vector's place, where no one vector does it.
 
     Raises:
         InputError: sigma is not above 0, or the extractors are not those of the bases.
@@ -186,7 +191,11 @@ def rescore(
     edits = np.array(sorted(config.steps)) * sigma
     # identity by identity, so that the first rows are whole strips
     latents = np.repeat(bases.w_plus[:count], len(edits), axis=0)
-    latents = apply_direction(latents, vector, np.tile(edits, count), layers)
+    steps = np.tile(edits, count)
+    if edit is None:
+        latents = apply_direction(latents, vector, steps, layers)
+    else:
+        latents = edit(latents, steps)
     condition = None
     if bases.condition is not None:
         condition = np.repeat(bases.condition[:count], len(edits), axis=0)

@@ -40,6 +40,14 @@ WEIGHT_METHODS: Registry = {
     "sefa": ("mining.methods.sefa:mine_sefa", ""),
 }
 
+LEARNED_METHODS: Registry = {
+    # mine(rows, config, start, keep) -> Learned: see mining/methods/learned.py
+    "direction_matrix": ("mining.methods.direction_matrix:mine_direction_matrix", ""),
+    "attribute_flow": ("mining.methods.attribute_flow:mine_attribute_flow", "flow"),
+}
+
+SCORED = frozenset({"attribute_flow"})  # learned methods that read attributes; others read faces
+
 CONFIGS: Registry = {
     "ridge": ("mining.methods.ridge:RidgeConfig", ""),
     "svm": ("mining.methods.svm:SvmConfig", ""),
@@ -51,11 +59,18 @@ CONFIGS: Registry = {
     "codes": ("mining.methods.codes:CodesConfig", ""),
     "pca": ("mining.methods.pca:PcaConfig", ""),
     "sefa": ("mining.methods.sefa:SefaConfig", ""),
+    "direction_matrix": ("mining.methods.matrix_config:MatrixConfig", ""),
+    "attribute_flow": ("mining.methods.flow_config:FlowConfig", ""),
 }
 
 SUPERVISED_METHODS: Registry = {**SCORE_METHODS, **CONTROL_METHODS}
 UNSUPERVISED_METHODS: Registry = {**LATENT_METHODS, **WEIGHT_METHODS}
-METHODS: Registry = {**SUPERVISED_METHODS, **CODE_METHODS, **UNSUPERVISED_METHODS}
+METHODS: Registry = {
+    **SUPERVISED_METHODS,
+    **CODE_METHODS,
+    **UNSUPERVISED_METHODS,
+    **LEARNED_METHODS,
+}
 
 
 def load_method(name: str) -> Callable[..., Any]:

@@ -16,6 +16,7 @@ from mining.methods.registry import (
     CODE_METHODS,
     CONFIGS,
     CONTROL_METHODS,
+    LEARNED_METHODS,
     METHODS,
     SCORE_METHODS,
     SUPERVISED_METHODS,
@@ -349,7 +350,10 @@ def test_a_path_along_which_the_scores_fall_is_turned_round(planted):
 
 
 def test_registries_agree():
-    groups = (SCORE_METHODS, CONTROL_METHODS, CODE_METHODS, UNSUPERVISED_METHODS)
+    groups = (
+        *(SCORE_METHODS, CONTROL_METHODS, CODE_METHODS, UNSUPERVISED_METHODS),
+        LEARNED_METHODS,
+    )
     kinds = [set(group) for group in groups]
     assert set(CONFIGS) == set(METHODS) == set.union(*kinds)
     assert sum(map(len, kinds)) == len(METHODS)
