@@ -14,6 +14,7 @@ from jobs.cli_dataset import dataset_app
 from jobs.cli_edit import edit_app
 from jobs.cli_ganspace import ganspace
 from jobs.cli_generator import generator_app
+from jobs.cli_matrix import matrix_app
 from jobs.cli_micromotion import micromotion_app
 from jobs.cli_rescore import rescore
 from schemas.errors import InputError, LodeError
@@ -35,6 +36,7 @@ app.add_typer(dataset_app, name="dataset")
 app.add_typer(generator_app, name="generator")
 app.add_typer(control_app, name="control")
 app.add_typer(edit_app, name="edit")
+app.add_typer(matrix_app, name="matrix")
 app.add_typer(micromotion_app, name="micromotion")
 app.command()(condition)
 app.command()(rescore)

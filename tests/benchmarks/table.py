@@ -1,7 +1,7 @@
 """Every benchmark, and one table of what they found against what was asked.
 
     python -m tests.benchmarks.table --quick     # a few minutes, figures of little worth
-    python -m tests.benchmarks.table             # about an hour on two quiet cores
+    python -m tests.benchmarks.table             # about three hours on two quiet cores
     python -m tests.benchmarks.table --only memory object_storage
 
 Nothing else should run on the machine meanwhile.
@@ -33,6 +33,8 @@ BENCHMARKS = (
     "svm",
     "ganspace",
     "conditioned",
+    "direction_matrix",
+    "flow",
     "generators",
     "checkpoints",
     "shape_fit",

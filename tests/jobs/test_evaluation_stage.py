@@ -134,6 +134,14 @@ def test_sigma_of_w_in_latents_of_w_plus_is_that_of_the_rows_that_move(rng):
     assert spread_along(latents, whole, LAYERS) == pytest.approx(0.5 * one)
 
 
+def test_sigma_of_w_plus_in_latents_of_w_is_that_along_the_sum_of_its_rows(rng):
+    w = rng.normal(size=(500, DIM)).astype(np.float32)
+    direction = Direction("matrix", rng.normal(size=(LAYERS, DIM)), 1.0, space="w+")
+    tied = np.repeat(w[:, None], LAYERS, axis=1).reshape(500, -1)
+    expected = spread_along(tied, direction, LAYERS)
+    assert spread_along(w, direction, LAYERS) == pytest.approx(expected, rel=1e-6)
+
+
 def test_steps_and_identities_come_from_the_settings():
     settings = EvaluationSettings(identities=5, steps=[-1.0, 1.0])
     bases = evaluator("tests.examples.points:PointsGenerator", {READER: {}}).bases()

@@ -100,6 +100,7 @@ def test_what_cannot_be_tried_says_why(run):
         other("c", vector=np.ones(7, np.float32)),
         other("d", artefact=Artefact("matrix", "0" * 64, 3), vector=np.empty(0, np.float32)),
         other("e", responses=()),
+        other("f", artefact=Artefact("flow", "1" * 64, 3), vector=np.empty(0, np.float32)),
     ]
     plan = make_plan(dataset, cards, RescoreSettings())
     assert {task.card.method for task in plan.tasks} == {"ridge", "e"}
@@ -108,7 +109,8 @@ def test_what_cannot_be_tried_says_why(run):
         "yaw · a: it is of another generator (points)",
         "yaw · b: it is of space z; expected w or w+",
         "yaw · c: its vector has shape (7,)",
-        "yaw · d: it is a matrix, not one vector",
+        "yaw · d: it is a matrix, not one vector: its columns are directions",
+        "yaw · f: it is a flow, not one vector: its card holds what `lode mine` measured",
         "yaw · e, at equal effect: its card holds no response of its own attribute",
     ):
         assert part in said

@@ -13,7 +13,7 @@ import pytest
 from mining.evaluation.leaderboard import Board, leak_of, scores_of
 from mining.evaluation.leaderboard_text import as_csv, as_json, as_markdown, marked, shown
 from mining.generators.base import Truth
-from schemas.directions import DirectionCard, Provenance, Response
+from schemas.directions import Artefact, DirectionCard, Provenance, Response
 
 NAN = float("nan")
 TRUTH = Truth(("yaw", "smile"), ("degrees", "1"), (0, 0), np.eye(4, dtype=np.float32)[:2])
@@ -46,6 +46,20 @@ def two_methods(samples=500):
 def board(*sizes) -> Board:
     scores = [score for size in sizes for score in two_methods(size)]
     return Board(tuple(scores), {"generator": "toy"}, {}, {}, {})
+
+
+def test_what_has_no_vector_stands_by_what_its_card_says():
+    made = card("flow", "yaw", [1, 0, 0, 0], {"yaw": (4.0, 4.0), "grin": (0.1, 0.5)})
+    flow = dataclasses.replace(
+        made,
+        vector=np.empty(0, np.float32),
+        artefact=Artefact("flow", "0" * 64, 9),
+        truth_cosine=0.75,
+    )
+    whole = dataclasses.replace(flow, attribute="all", slope=NAN, responses=(), truth_cosine=None)
+    (score,) = scores_of([flow, whole], 500, TRUTH, NAMES, {("flow", ""): 3.0})
+    assert (score.attribute, score.cosine, score.seconds) == ("yaw", 0.75, 3.0)
+    assert (score.effect, score.leak) == (pytest.approx(2), pytest.approx(0.2))
 
 
 def test_each_method_has_one_direction_of_each_attribute():

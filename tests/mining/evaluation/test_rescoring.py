@@ -177,6 +177,23 @@ def test_layers_and_vectors_of_w_plus_reach_the_images(world):
     assert respond(read, NAMES, SPREADS, CONFIG)[0].per_step == pytest.approx(5.0, abs=0.15)
 
 
+def test_an_edit_stands_in_for_the_vector(world):
+    generator, extractors, bases = world
+    asked = []
+
+    def edit(w_plus, steps):
+        asked.append(steps)
+        moved = w_plus.copy()
+        moved[:, 0, 0] += np.float32(2) * steps.astype(np.float32)
+        return moved
+
+    found = rescore(generator, extractors, axis(1), 0.5, bases, CONFIG, edit=edit)
+    np.testing.assert_array_equal(asked[0][:4], [-1.0, -0.5, 0.5, 1.0])
+    np.testing.assert_allclose(found.steps, [-1.0, -0.5, 0.0, 0.5, 1.0])
+    yaw, tilt = respond(found, NAMES, SPREADS, CONFIG)
+    assert yaw.per_step == pytest.approx(10.0, abs=0.3) and tilt.per_step == 0.0
+
+
 def test_lost_faces_are_counted_and_kept_out(world):
     generator, extractors, bases = world
     found = rescore(generator, extractors, axis(7), 4.0, bases, CONFIG)
