@@ -37,7 +37,7 @@ WRONG = (
     TypeError,
     ValueError,
 )  # what checks of a stranger's file meet
-COMPUTING = ("face_recognition_models", "pillow")  # beside what cards record
+COMPUTING = ("face_recognition_models", "pillow", "torchdiffeq")  # beside what cards record
 
 
 class ResultsCache:
