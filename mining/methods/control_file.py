@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,7 +32,7 @@ from mining.methods.regressor import Regressor
 from mining.methods.shape_model import ShapeModel
 from schemas.errors import CorruptDataError, InputError
 from storage import artefacts
-from storage.files import Store, absolute
+from storage.model_file import ModelFile
 
 if TYPE_CHECKING:
     from mining.methods.embedding import Embedding
@@ -43,6 +42,7 @@ Array = NDArray[np.float64]
 VERSION = 1
 KEY = "latentlode_control"  # of the metadata
 EXPECTED = "expected a control model as `lode control fit` writes it"
+FILE = ModelFile("control", KEY, EXPECTED)
 
 
 def save_control(control: ControlModel, path: str) -> None:
@@ -51,8 +51,7 @@ def save_control(control: ControlModel, path: str) -> None:
     Raises:
         StorageError: it cannot be written.
     """
-    store, name = _place(path)
-    store.replace(name, control_bytes(control))
+    FILE.write(path, control_bytes(control))
 
 
 def load_control(path: str) -> ControlModel:
@@ -63,13 +62,7 @@ def load_control(path: str) -> ControlModel:
         CorruptDataError: it is one, and damaged.
         StorageError: it cannot be read.
     """
-    store, name = _place(path)
-    size = _size(store, name)
-    if size is None:
-        raise InputError(f"control: {path} is no file; {EXPECTED}.")
-    if size > artefacts.MOST_BYTES:
-        raise InputError(f"control: {path} has {size:,} bytes, more than {artefacts.MOST_BYTES:,}.")
-    return control_of(store.read(name), path)
+    return control_of(FILE.read(path), path)
 
 
 def control_bytes(control: ControlModel) -> bytes:
@@ -103,7 +96,7 @@ def control_of(data: bytes, who: str) -> ControlModel:
         InputError: the bytes are something else than a control model, or a newer one.
         CorruptDataError: they are one, and damaged.
     """
-    about = _metadata(data, who)
+    about = FILE.about(data, who)
     if about.get("version") != VERSION:
         raise InputError(
             f"control: {who} has version {str(about.get('version'))[:20]!r}, expected {VERSION}; "
@@ -175,41 +168,3 @@ def _origin(about: Mapping[str, Any]) -> dict[str, Any]:
 
 def _is_size(value: Any) -> bool:
     return type(value) is int and 0 < value <= artefacts.MOST_BYTES
-
-
-def _metadata(data: bytes, who: str) -> dict[str, Any]:
-    """The JSON of our entry, from a file whose tensors lie where its header says."""
-    wrong = artefacts.problem(data)
-    if wrong:
-        ours = KEY.encode() in data[:256]
-        kind = CorruptDataError if ours else InputError
-        raise kind(f"control: {who}: {wrong}; {EXPECTED}.")
-    length = int.from_bytes(data[:8], "little")
-    metadata = json.loads(data[8 : 8 + length]).get("__metadata__")
-    text = metadata.get(KEY) if isinstance(metadata, dict) else None
-    if not isinstance(text, str):
-        raise InputError(f"control: {who} is a safetensors file of something else; {EXPECTED}.")
-    try:
-        about = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        said = " ".join(str(error).split())[:80]
-        raise CorruptDataError(f"control: {who} is damaged: its metadata: {said}.") from error
-    if not isinstance(about, dict):
-        raise CorruptDataError(f"control: {who} is damaged: its metadata are no JSON object.")
-    return about
-
-
-def _place(path: str) -> tuple[Store, str]:
-    """The folder of a file, and its name."""
-    folder, _, name = absolute(path).rpartition("/")
-    if not name:
-        raise InputError(f"control: {path!r} names no file; expected such as control.safetensors.")
-    return Store(folder or "/"), name
-
-
-def _size(store: Store, name: str) -> int | None:
-    """Bytes of a file; None where there is none, or a pipe or a folder."""
-    if store.local:
-        path = Path(store.path(name))
-        return path.stat().st_size if path.is_file() else None
-    return store.sizes("").get(name)

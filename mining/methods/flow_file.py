@@ -17,7 +17,6 @@ import dataclasses
 import json
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,12 +26,13 @@ from mining.methods.attribute_flow import AttributeFlow
 from mining.methods.flow_config import LOOSEST, SOLVERS, TIGHTEST
 from schemas.errors import CorruptDataError, InputError
 from storage import artefacts
-from storage.files import Store, absolute
+from storage.model_file import ModelFile
 
 VERSION = 1
 KEY = "latentlode_flow"  # of the metadata
 WHO = "flow"
 EXPECTED = "expected an attribute flow as `lode mine` writes it"
+FILE = ModelFile(WHO, KEY, EXPECTED)
 ARRAYS = {  # field -> tensor, axes
     "weights": ("reading.weights", 2),
     "mean": ("reading.mean", 1),
@@ -52,8 +52,7 @@ def save_flow(flow: AttributeFlow, path: str) -> None:
     Raises:
         StorageError: it cannot be written.
     """
-    store, name = _place(path)
-    store.replace(name, flow_bytes(flow))
+    FILE.write(path, flow_bytes(flow))
 
 
 def load_flow(path: str) -> AttributeFlow:
@@ -64,13 +63,7 @@ def load_flow(path: str) -> AttributeFlow:
         CorruptDataError: it is one, and damaged.
         StorageError: it cannot be read.
     """
-    store, name = _place(path)
-    size = _size(store, name)
-    if size is None:
-        raise InputError(f"{WHO}: {path} is no file; {EXPECTED}.")
-    if size > artefacts.MOST_BYTES:
-        raise InputError(f"{WHO}: {path} has {size:,} bytes, more than {artefacts.MOST_BYTES:,}.")
-    return flow_of(store.read(name), path)
+    return flow_of(FILE.read(path), path)
 
 
 def flow_bytes(flow: AttributeFlow) -> bytes:
@@ -99,7 +92,7 @@ def flow_of(data: bytes, who: str = "the file") -> AttributeFlow:
         InputError: the bytes are something else than a flow, or a newer one.
         CorruptDataError: they are one, and damaged.
     """
-    about = _metadata(data, who)
+    about = FILE.about(data, who)
     if about.get("version") != VERSION:
         raise InputError(
             f"{WHO}: {who} has version {str(about.get('version'))[:20]!r}, expected {VERSION}; "
@@ -253,40 +246,3 @@ def _plain(value: Any) -> Any:
         return [_plain(each) for each in value]
     value = value.item() if isinstance(value, np.generic) else value
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _metadata(data: bytes, who: str) -> dict[str, Any]:
-    """The JSON of our entry, from a file whose tensors lie where its header says."""
-    wrong = artefacts.problem(data)
-    if wrong:
-        kind = CorruptDataError if KEY.encode() in data[:256] else InputError
-        raise kind(f"{WHO}: {who}: {wrong}; {EXPECTED}.")
-    length = int.from_bytes(data[:8], "little")
-    metadata = json.loads(data[8 : 8 + length]).get("__metadata__")
-    text = metadata.get(KEY) if isinstance(metadata, dict) else None
-    if not isinstance(text, str):
-        raise InputError(f"{WHO}: {who} is a safetensors file of something else; {EXPECTED}.")
-    try:
-        about = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        said = " ".join(str(error).split())[:80]
-        raise CorruptDataError(f"{WHO}: {who} is damaged: its metadata: {said}.") from error
-    if not isinstance(about, dict):
-        raise CorruptDataError(f"{WHO}: {who} is damaged: its metadata are no JSON object.")
-    return about
-
-
-def _place(path: str) -> tuple[Store, str]:
-    """The folder of a file, and its name."""
-    folder, _, name = absolute(path).rpartition("/")
-    if not name:
-        raise InputError(f"{WHO}: {path!r} names no file; expected attribute_flow.safetensors.")
-    return Store(folder or "/"), name
-
-
-def _size(store: Store, name: str) -> int | None:
-    """Bytes of a file; None where there is none, or a pipe or a folder."""
-    if store.local:
-        path = Path(store.path(name))
-        return path.stat().st_size if path.is_file() else None
-    return store.sizes("").get(name)

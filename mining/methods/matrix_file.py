@@ -17,7 +17,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,13 +28,14 @@ from mining.methods.direction_matrix import DirectionMatrix
 from mining.methods.learned import Curve
 from schemas.errors import CorruptDataError, InputError
 from storage import artefacts
-from storage.files import Store, absolute
+from storage.model_file import ModelFile
 
 Array = NDArray[np.float64]
 
 VERSION = 1
 KEY = "latentlode_matrix"  # of the metadata
 EXPECTED = "expected a direction matrix as `lode mine` writes it"
+FILE = ModelFile("matrix", KEY, EXPECTED)
 PLAIN = ("offset", "low", "high", "scale")
 MOST_PARAMETERS = 1000
 MOST_CURVES = 16
@@ -49,8 +49,7 @@ def save_matrix(matrix: DirectionMatrix, path: str) -> None:
     Raises:
         StorageError: it cannot be written.
     """
-    store, name = _place(path)
-    store.replace(name, matrix_bytes(matrix))
+    FILE.write(path, matrix_bytes(matrix))
 
 
 def load_matrix(path: str) -> DirectionMatrix:
@@ -61,13 +60,7 @@ def load_matrix(path: str) -> DirectionMatrix:
         CorruptDataError: it is one, and damaged.
         StorageError: it cannot be read.
     """
-    store, name = _place(path)
-    size = _size(store, name)
-    if size is None:
-        raise InputError(f"matrix: {path} is no file; {EXPECTED}.")
-    if size > artefacts.MOST_BYTES:
-        raise InputError(f"matrix: {path} has {size:,} bytes, more than {artefacts.MOST_BYTES:,}.")
-    return matrix_of(store.read(name), path)
+    return matrix_of(FILE.read(path), path)
 
 
 def matrix_bytes(matrix: DirectionMatrix) -> bytes:
@@ -100,7 +93,7 @@ def matrix_of(data: bytes, who: str) -> DirectionMatrix:
         InputError: the bytes are something else than a direction matrix, or a newer one.
         CorruptDataError: they are one, and damaged.
     """
-    about = _metadata(data, who)
+    about = FILE.about(data, who)
     if about.get("version") != VERSION:
         raise InputError(
             f"matrix: {who} has version {str(about.get('version'))[:20]!r}, expected {VERSION}; "
@@ -163,41 +156,3 @@ def _curves(value: Any) -> tuple[Curve, ...]:
 def _plain(value: float) -> float | None:
     value = float(value)
     return value if math.isfinite(value) else None
-
-
-def _metadata(data: bytes, who: str) -> dict[str, Any]:
-    """The JSON of our entry, from a file whose tensors lie where its header says."""
-    wrong = artefacts.problem(data)
-    if wrong:
-        ours = KEY.encode() in data[:256]
-        kind = CorruptDataError if ours else InputError
-        raise kind(f"matrix: {who}: {wrong}; {EXPECTED}.")
-    length = int.from_bytes(data[:8], "little")
-    metadata = json.loads(data[8 : 8 + length]).get("__metadata__")
-    text = metadata.get(KEY) if isinstance(metadata, dict) else None
-    if not isinstance(text, str):
-        raise InputError(f"matrix: {who} is a safetensors file of something else; {EXPECTED}.")
-    try:
-        about = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        said = " ".join(str(error).split())[:80]
-        raise CorruptDataError(f"matrix: {who} is damaged: its metadata: {said}.") from error
-    if not isinstance(about, dict):
-        raise CorruptDataError(f"matrix: {who} is damaged: its metadata are no JSON object.")
-    return about
-
-
-def _place(path: str) -> tuple[Store, str]:
-    """The folder of a file, and its name."""
-    folder, _, name = absolute(path).rpartition("/")
-    if not name:
-        raise InputError(f"matrix: {path!r} names no file; expected such as matrix.safetensors.")
-    return Store(folder or "/"), name
-
-
-def _size(store: Store, name: str) -> int | None:
-    """Bytes of a file; None where there is none, or a pipe or a folder."""
-    if store.local:
-        path = Path(store.path(name))
-        return path.stat().st_size if path.is_file() else None
-    return store.sizes("").get(name)
