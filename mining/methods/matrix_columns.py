@@ -35,7 +35,8 @@ def single_columns(
         groups: (N,) the sequence of each row, -1 for none: what counts is what changes within.
 
     Returns:
-        (K, D); those of A where the rows cannot say: too few, or a parameter that does not vary.
+        (K, D); those of A where the rows cannot say: too few, or a parameter that does not vary; a
+        column of A where its own parameter would not grow.
     """
     known = np.isfinite(measured).all(axis=1)
     if groups is not None:
@@ -50,9 +51,8 @@ def single_columns(
         return vectors
     mixed = np.linalg.solve(seen, read)
     answer = np.einsum("kd,kd->k", weights, mixed @ vectors)
-    if not (np.isfinite(answer).all() and (answer > 0).all()):
-        return vectors
-    return mixed @ vectors / answer[:, None]
+    good = np.isfinite(answer) & (answer > 0)  # not so of what the reading hardly sees
+    return np.where(good[:, None], mixed @ vectors / np.where(good, answer, 1)[:, None], vectors)
 
 
 def _second_moments(read: Array, seen: Array) -> tuple[Array, Array]:

@@ -120,11 +120,27 @@ def test_rows_beyond_the_last_of_w_plus_are_left_out(planted):
         mined(planted.rows, dataclasses.replace(CONFIG, layers=(4, 8)))
 
 
+def test_published_columns_do_not_hold_what_is_hardly_measured(rng):
+    good = people(sequences=200)
+    codes, spread = good.rows.codes, good.truth.std(axis=0)
+    measured = codes.moving.copy()
+    noise = 3 * rng.normal(size=len(measured))
+    traces = 0.5 * good.truth[:, -1] / spread[-1] - 0.8 * good.truth[:, 0] / spread[0]
+    measured[:, -1] = spread[-1] * (traces + noise)  # the last parameter: little of itself
+    spoiled = dataclasses.replace(good.rows, codes=dataclasses.replace(codes, moving=measured))
+    matrix, found = mined(spoiled)
+    assert cosines(matrix, good.motion)[0] < 0.9  # holding it drags the last motion along
+    assert cosines(matrix.by_name(), good.motion)[:-1].min() > 0.97
+    columns = np.stack([each.vector / each.slope for each in found.directions])
+    np.testing.assert_allclose(columns, matrix.columns, rtol=1e-9)
+
+
 def test_named_parameters_still_hold_the_others(planted):
     config = dataclasses.replace(CONFIG, parameters=("smile", "yaw"))
     some, whole = mined(planted.rows, config)[0], mined(planted.rows)[0]
     assert some.names == ("smile", "yaw")
     np.testing.assert_array_equal(some.vectors, whole.vectors[[3, 0]])
+    np.testing.assert_array_equal(some.columns, whole.columns[[3, 0]])
     with pytest.raises(InputError, match="unknown parameter of direction_matrix 'jaw'"):
         mined(planted.rows, dataclasses.replace(CONFIG, parameters=("jaw",)))
 
